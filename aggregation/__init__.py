@@ -1,0 +1,1 @@
+"""Many prices into one, with integers only, see README.md."""

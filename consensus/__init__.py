@@ -1,0 +1,1 @@
+"""The BFT agreement: a pure state machine, see README.md."""

@@ -1,0 +1,1 @@
+"""Prices from exchanges: sources, their supervision and the catalogue, see README.md."""

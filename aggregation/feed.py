@@ -1,0 +1,69 @@
+"""What is priced, from which sources, and within which limits: the parameters of one feed.
+
+All of it is part of an epoch's configuration: `feed_table_digest` goes into D.
+"""
+
+from dataclasses import dataclass
+
+PPM = 1_000_000
+
+
+@dataclass(frozen=True, slots=True)
+class SourceSpec:
+    """One venue's stream for one pair, as a feed uses it.
+
+    `base` and `quote` are what the venue really trades (`BTC`, `USDT`); a quote currency that is
+    not the feed's is converted through the feed `<quote>/<feed's quote>`, which must stand in the
+    same table. `weight` is static; `max_age_ms` counts on the local monotonic clock.
+    """
+
+    venue: str
+    base: str
+    quote: str
+    weight: int
+    max_age_ms: int
+
+
+@dataclass(frozen=True, slots=True)
+class BreakerSpec:
+    """When a feed is degraded or halted, and how it heals (DESIGN section 4, step 6).
+
+    A jump beyond `sigma_multiple` · σ · √Δt + `floor_ppm` of the last price halts the feed; after
+    `recovery_rounds` consecutive rounds that agree within `recovery_band_ppm` of each other it is
+    degraded, and after as many again live.
+    """
+
+    sigma_multiple: int = 12
+    floor_ppm: int = 10_000
+    recovery_rounds: int = 12
+    recovery_band_ppm: int = 5_000
+    degraded_confidence_ppm: int = 3_000
+    halted_confidence_ppm: int = 30_000
+    degraded_risk_level: int = 2
+    volatility_half_life_ms: int = 60_000
+
+
+@dataclass(frozen=True, slots=True)
+class FeedSpec:
+    """One feed. Prices are unsigned integers scaled by 10**decimals.
+
+    `minimum_sources` is the least number of usable sources for a member's price;
+    `deviation_ppm` and `heartbeat_ms` are the push thresholds that are published on chain;
+    `tier` is the risk tier, 1 the safest.
+    """
+
+    base: str
+    quote: str
+    decimals: int
+    tier: int
+    minimum_sources: int
+    max_half_spread_ppm: int
+    deviation_ppm: int
+    heartbeat_ms: int
+    sources: tuple[SourceSpec, ...]
+    breaker: BreakerSpec = BreakerSpec()
+
+    @property
+    def pair(self) -> str:
+        """The feed's name, as in `BTC/USD`."""
+        return f"{self.base}/{self.quote}"

@@ -1,0 +1,236 @@
+"""What the core asks the shell to do, in this order and one after the other.
+
+`Persist` must be durable before the next effect is begun. An effect that signs is performed by
+signing, delivering to every destination but oneself, and then handing the signed message to one's
+own core if oneself is among the destinations.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from consensus.messages import (
+    QC,
+    TC,
+    Block,
+    BlockRequest,
+    BlockResponse,
+    Certificate,
+    Header,
+)
+from consensus.payload import State
+from consensus.safety import SafetyState
+
+
+@dataclass(frozen=True, slots=True)
+class Persist:
+    """Make the safety state durable."""
+
+    safety: SafetyState
+
+
+@dataclass(frozen=True, slots=True)
+class StoreBlock:
+    """Keep a block that was accepted; needed again after a restart, not for safety."""
+
+    block_id: bytes
+    block: Block
+
+
+@dataclass(frozen=True, slots=True)
+class SendProposal:
+    """Sign the block's id (Ed25519 and BLS) and send the proposal to everyone, oneself included.
+
+    The own vote rides with it: the core counts the leader's vote when the proposal comes back.
+    """
+
+    block: Block
+    block_id: bytes
+    tc: TC | None
+
+
+@dataclass(frozen=True, slots=True)
+class SendVote:
+    """Sign the header's id with the BLS key and send the vote."""
+
+    header: Header
+    block_id: bytes
+    to: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class SendTimeout:
+    """Sign (view, high-QC view) with the BLS key and send the timeout to everyone."""
+
+    view: int
+    high_qc_view: int
+    qc: QC
+    tc: TC | None
+
+
+@dataclass(frozen=True, slots=True)
+class SendCertificate:
+    """Send a certificate to everyone else; nothing is signed."""
+
+    certificate: Certificate
+
+
+@dataclass(frozen=True, slots=True)
+class SendRequest:
+    """Ask some members for blocks; nothing is signed."""
+
+    request: BlockRequest
+    to: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class SendResponse:
+    """Answer a member's request for blocks; nothing is signed."""
+
+    response: BlockResponse
+    to: int
+
+
+@dataclass(frozen=True, slots=True)
+class LoadBlocks:
+    """Answer a member's request from the store: the core no longer holds the block.
+
+    The shell follows parents from `block_id` while their view is above `known_view`, within the
+    bounds of a response, and sends what it has, an empty response included.
+    """
+
+    request: BlockRequest
+    to: int
+
+
+@dataclass(frozen=True, slots=True)
+class Observe:
+    """Make an observation for a view, not before a time (Unix ms), sign it and send it.
+
+    A later `Observe` replaces one that is still waiting.
+    """
+
+    view: int
+    not_before_ms: int
+    to: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class SetTimer:
+    """Call `on_timer(view)` after a duration, unless a later `SetTimer` replaces this one."""
+
+    view: int
+    duration_ms: int
+
+
+@dataclass(frozen=True, slots=True)
+class SetGraceTimer:
+    """Call `on_grace(view)` after a duration."""
+
+    view: int
+    duration_ms: int
+
+
+@dataclass(frozen=True, slots=True)
+class SetFetchTimer:
+    """Call `on_fetch_timer(block_id)` after a duration."""
+
+    block_id: bytes
+    duration_ms: int
+
+
+@dataclass(frozen=True, slots=True)
+class CertifyVotes:
+    """Aggregate these shares on one header and verify once.
+
+    Comes back as `on_certificate(qc)` or as `on_bad_shares(header, signers)`.
+    """
+
+    header: Header
+    block_id: bytes
+    shares: Mapping[int, bytes]
+
+
+@dataclass(frozen=True, slots=True)
+class CertifyTimeouts:
+    """Aggregate these shares, {signer: (high-QC view, share)}, into a TC and verify once.
+
+    Comes back as `on_timeout_certificate(tc)` or as `on_bad_timeout_shares(view, signers)`.
+    """
+
+    view: int
+    shares: Mapping[int, tuple[int, bytes]]
+    high_qc: QC
+
+
+@dataclass(frozen=True, slots=True)
+class Certified:
+    """A block and its certificate are both known: a report can be published."""
+
+    block_id: bytes
+    block: Block
+    qc: QC
+    state: State
+
+
+@dataclass(frozen=True, slots=True)
+class Committed:
+    """A block is final; blocks come oldest first, each exactly once in a process's life."""
+
+    block_id: bytes
+    block: Block
+    state: State
+
+
+@dataclass(frozen=True, slots=True)
+class Equivocation:
+    """A member signed two different things in one view. Shares are not yet verified one by one.
+
+    `kind` is `vote` (two headers) or `timeout` (two high-QC views).
+    """
+
+    kind: str
+    member: int
+    view: int
+    first: Header | int
+    first_share: bytes
+    second: Header | int
+    second_share: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class EnteredView:
+    """The core moved to a view, by a QC or by a TC; for logs and metrics."""
+
+    view: int
+    by_timeout: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Halt:
+    """A promise was broken that only more than f faulty members can break: stop at once."""
+
+    reason: str
+
+
+Effect = (
+    Persist
+    | StoreBlock
+    | SendProposal
+    | SendVote
+    | SendTimeout
+    | SendCertificate
+    | SendRequest
+    | SendResponse
+    | LoadBlocks
+    | Observe
+    | SetTimer
+    | SetGraceTimer
+    | SetFetchTimer
+    | CertifyVotes
+    | CertifyTimeouts
+    | Certified
+    | Committed
+    | Equivocation
+    | EnteredView
+    | Halt
+)

@@ -1,0 +1,204 @@
+"""What members send each other, and the parts of it that are signed.
+
+A structure that was decoded has the right shapes and widths and nothing more: certificates and
+signatures are checked by `node.verifier`, rules by `consensus.core`. The domain D is never on the
+wire: whoever receives a header computes its id with its own D.
+"""
+
+from typing import Annotated, Final
+
+import msgspec
+from msgspec import Meta, Struct
+
+from consensus.digests import header_id, link_digest
+from consensus.types import (
+    MEMBERS_MAX,
+    Digest,
+    WireBitmap,
+    WireBlsSignature,
+    WireDigest,
+    WireEd25519Signature,
+    WireTime,
+    WireView,
+)
+
+FRAME_BYTES_MAX: Final = 1 << 20
+"""No message of the committee is longer, neither on the wire nor in memory."""
+
+PAYLOAD_BYTES_MAX: Final = 1 << 19
+BLOCKS_PER_RESPONSE_MAX: Final = 64
+
+
+class Header(Struct, frozen=True, array_like=True, forbid_unknown_fields=True):
+    """What a contract sees of a block: its view, observation time (Unix ms), feed root and link."""
+
+    view: WireView
+    observed_at_ms: WireTime
+    feed_root: WireDigest
+    link: WireDigest
+
+    def id(self, domain: bytes) -> Digest:
+        """Return the digest that votes sign under this domain."""
+        return header_id(domain, self.view, self.observed_at_ms, self.feed_root, self.link)
+
+
+class QC(Struct, frozen=True, array_like=True, forbid_unknown_fields=True):
+    """A quorum certificate: a quorum's aggregate signature on one header.
+
+    `bitmap` is a big-endian 256-bit integer, bit i for member i; `aggregate` a compressed G2 point.
+    The certificate of view 0 is the genesis and is taken by equality only.
+    """
+
+    header: Header
+    bitmap: WireBitmap
+    aggregate: WireBlsSignature
+
+    @property
+    def view(self) -> int:
+        """The view that the signatures cover."""
+        return self.header.view
+
+
+class TimeoutGroup(Struct, frozen=True, array_like=True, forbid_unknown_fields=True):
+    """The members of a timeout certificate that reported one high-QC view."""
+
+    high_qc_view: WireView
+    bitmap: WireBitmap
+
+
+class TC(Struct, frozen=True, array_like=True, forbid_unknown_fields=True):
+    """A timeout certificate: a quorum left `view`, and the highest QC any of them reported.
+
+    Groups ascend strictly by `high_qc_view`; their bitmaps are disjoint.
+    """
+
+    view: WireView
+    groups: Annotated[tuple[TimeoutGroup, ...], Meta(min_length=1, max_length=MEMBERS_MAX)]
+    aggregate: WireBlsSignature
+    high_qc: QC
+
+
+class Block(Struct, frozen=True, array_like=True, forbid_unknown_fields=True):
+    """A header with what its link commits to: the parent (by its certificate), state and payload.
+
+    `payload` is opaque to the consensus; `payload_digest` is recomputed by the payload rule, never
+    taken from a peer.
+    """
+
+    header: Header
+    height: WireView
+    state_digest: WireDigest
+    payload: Annotated[bytes, Meta(max_length=PAYLOAD_BYTES_MAX)]
+    justify: QC
+
+    @property
+    def view(self) -> int:
+        """The view this block was proposed in."""
+        return self.header.view
+
+    def link_with(self, parent_id: bytes, payload_digest: bytes) -> Digest:
+        """Return the link that the header must carry, given what the receiver recomputed."""
+        return link_digest(
+            parent_id, self.justify.view, self.height, self.state_digest, payload_digest
+        )
+
+
+class Observed(Struct, frozen=True, array_like=True, forbid_unknown_fields=True):
+    """A member's signed observation for one view; the body is opaque to the consensus."""
+
+    view: WireView
+    member: Annotated[int, Meta(ge=0, lt=MEMBERS_MAX)]
+    body: Annotated[bytes, Meta(max_length=1 << 16)]
+    signature: WireEd25519Signature
+
+
+class ObservationMessage(
+    Struct, frozen=True, tag="observation", array_like=True, forbid_unknown_fields=True
+):
+    """An observation on its way to the leader."""
+
+    observed: Observed
+
+
+class Proposal(Struct, frozen=True, tag="proposal", array_like=True, forbid_unknown_fields=True):
+    """A leader's block for its view, with the TC that justifies a gap, and the leader's own vote.
+
+    `signature` is the leader's Ed25519 signature of H(proposal | id), `vote` its BLS share.
+    """
+
+    block: Block
+    tc: TC | None
+    vote: WireBlsSignature
+    signature: WireEd25519Signature
+
+
+class Vote(Struct, frozen=True, tag="vote", array_like=True, forbid_unknown_fields=True):
+    """A member's BLS share on one header. Two different ones in one view prove equivocation."""
+
+    header: Header
+    share: WireBlsSignature
+
+
+class Timeout(Struct, frozen=True, tag="timeout", array_like=True, forbid_unknown_fields=True):
+    """A member's BLS share on having left `view`, with the certificates it knows beside it.
+
+    `share` covers (view, high_qc_view) alone and is repeated verbatim; `qc` and `tc` may be newer.
+    """
+
+    view: WireView
+    high_qc_view: WireView
+    share: WireBlsSignature
+    qc: QC
+    tc: TC | None
+
+
+class Certificate(
+    Struct, frozen=True, tag="certificate", array_like=True, forbid_unknown_fields=True
+):
+    """A certificate that its collector hands on: a QC in a large committee, or a fresh TC."""
+
+    qc: QC
+    tc: TC | None
+
+
+class BlockRequest(
+    Struct, frozen=True, tag="block-request", array_like=True, forbid_unknown_fields=True
+):
+    """Asks for the block with this id and for its ancestors above `known_view`, newest first."""
+
+    block_id: WireDigest
+    known_view: WireView
+
+
+class BlockResponse(
+    Struct, frozen=True, tag="block-response", array_like=True, forbid_unknown_fields=True
+):
+    """Answers a block request: the blocks asked for, newest first; empty if unknown."""
+
+    block_id: WireDigest
+    blocks: Annotated[tuple[Block, ...], Meta(max_length=BLOCKS_PER_RESPONSE_MAX)]
+
+
+Message = (
+    ObservationMessage | Proposal | Vote | Timeout | Certificate | BlockRequest | BlockResponse
+)
+
+_encoder = msgspec.msgpack.Encoder()
+_decoder: msgspec.msgpack.Decoder[Message] = msgspec.msgpack.Decoder(Message)
+
+
+def encode(message: Message) -> bytes:
+    """Return the wire form of a message."""
+    return _encoder.encode(message)
+
+
+def decode(frame: bytes) -> Message:
+    """Return the message in a frame; raise `InvalidMessage` if it has none of our shapes."""
+    from consensus.errors import InvalidMessage
+
+    if len(frame) > FRAME_BYTES_MAX:
+        raise InvalidMessage(f"frame of {len(frame)} bytes, at most {FRAME_BYTES_MAX} are taken")
+    try:
+        return _decoder.decode(frame)
+    except (msgspec.DecodeError, RecursionError) as error:
+        raise InvalidMessage(f"undecodable frame: {error}") from None

@@ -1,0 +1,45 @@
+"""The port through which the consensus asks what a payload means."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from consensus.messages import Observed
+from consensus.types import Digest
+
+State = object
+"""What a payload rule carries from block to block: immutable, opaque to the consensus."""
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What follows from a parent's state and a payload; every member computes the same."""
+
+    observed_at_ms: int
+    feed_root: Digest
+    state_digest: Digest
+    payload_digest: Digest
+    state: State
+
+
+class PayloadRule(Protocol):
+    """Builds and judges the payloads of one epoch. Pure; bound to one domain D.
+
+    Signatures of observations are checked by the shell before the core sees them.
+    """
+
+    def build(self, view: int, observations: Sequence[Observed]) -> bytes:
+        """Return the payload of these observations (distinct members, all for `view`)."""
+        ...
+
+    def is_complete(self, observations: Sequence[Observed]) -> bool:
+        """Tell whether waiting longer cannot improve the payload."""
+        ...
+
+    def apply(self, parent_state: State, parent_time_ms: int, view: int, payload: bytes) -> Outcome:
+        """Return what the payload makes of the parent's state.
+
+        Raises `InvalidPayload` unless it holds at least q distinct members' observations for
+        exactly this view, in the canonical order.
+        """
+        ...
