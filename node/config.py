@@ -1,0 +1,242 @@
+"""What `node.toml` may hold: the model, its defaults and what each value must be.
+
+Nothing here reads a file; `node.config_file` does, and says on which line a value is wrong.
+"""
+
+import re
+from ipaddress import ip_address
+from pathlib import Path
+from typing import Annotated, Literal, NamedTuple, Self
+from urllib.parse import urlsplit
+
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+
+from node.addresses import parse_address
+
+NAME_PATTERN = re.compile(r"[a-z0-9][a-z0-9._-]{0,39}")
+"""What members, networks and chains may be called: file names, labels and JSON keys alike."""
+
+_MULTIADDR = re.compile(r"/(ip4|ip6|dns|dns4|dns6)/[^/\s]+/tcp/(\d{1,5})")
+
+
+class ListenAddress(NamedTuple):
+    """Where an HTTP listener binds; port 0 asks the system for a free one."""
+
+    host: str
+    port: int
+
+    def __str__(self) -> str:
+        host = f"[{self.host}]" if ":" in self.host else self.host
+        return f"{host}:{self.port}"
+
+    @property
+    def is_loopback(self) -> bool:
+        """Whether only this machine can connect."""
+        if self.host == "localhost":
+            return True
+        try:
+            return ip_address(self.host).is_loopback
+        except ValueError:
+            return False
+
+
+def check_name(text: str) -> str:
+    """Return a name that is fit for file names and labels; raise `ValueError`."""
+    if not NAME_PATTERN.fullmatch(text):
+        raise ValueError(
+            "must be 1 to 40 of a-z, 0-9, dot, dash, underscore, and start with a letter or digit"
+        )
+    return text
+
+
+def _listen_address(value: object) -> object:
+    if not isinstance(value, str):
+        return value
+    host, colon, port = value.rpartition(":")
+    host = host.removeprefix("[").removesuffix("]")
+    if not colon or not host or not re.fullmatch(r"\d{1,5}", port) or int(port) > 65535:
+        raise ValueError('must be "host:port", for example "127.0.0.1:9480"')
+    return ListenAddress(host, int(port))
+
+
+def _loopback(address: ListenAddress) -> ListenAddress:
+    if not address.is_loopback:
+        raise ValueError(
+            "must be a loopback address such as 127.0.0.1, because whoever reaches this listener "
+            "controls the node"
+        )
+    return address
+
+
+def _multiaddr(text: str) -> str:
+    match = _MULTIADDR.fullmatch(text)
+    if match is None or int(match[2]) > 65535:
+        raise ValueError('must look like "/ip4/203.0.113.7/tcp/9400" or "/dns4/host/tcp/9400"')
+    return text
+
+
+def _url_of(*schemes: str) -> AfterValidator:
+    def check(text: str) -> str:
+        try:
+            parts = urlsplit(text)
+            usable = parts.scheme in schemes and bool(parts.hostname) and parts.port != 0
+        except ValueError:
+            usable = False
+        # The value is not repeated: URLs of RPC servers often hold an access key.
+        if not usable:
+            raise ValueError(f"must be a URL that starts with {' or '.join(schemes)}://")
+        return text
+
+    return AfterValidator(check)
+
+
+def _address(value: object) -> object:
+    return parse_address(value) if isinstance(value, str) else value
+
+
+Name = Annotated[str, AfterValidator(check_name)]
+Listen = Annotated[ListenAddress, BeforeValidator(_listen_address)]
+LoopbackListen = Annotated[Listen, AfterValidator(_loopback)]
+Multiaddr = Annotated[str, AfterValidator(_multiaddr)]
+HttpUrl = Annotated[str, _url_of("http", "https")]
+WebSocketUrl = Annotated[str, _url_of("ws", "wss")]
+Address = Annotated[bytes, BeforeValidator(_address), Field(min_length=20, max_length=20)]
+
+
+class Section(BaseModel):
+    """A table of the file: unknown keys are refused, values never change."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True)
+
+
+class NodeSection(Section):
+    """Who this node is and where it keeps its state."""
+
+    data_dir: Path
+    network_file: Path
+    member: Name | None = None
+    """The name in the committee file; without it the node only follows."""
+
+
+class KeysSection(Section):
+    """Encrypted key files, and the files that hold their passwords."""
+
+    identity: Path
+    identity_password_file: Path
+    bls: Path | None = None
+    bls_password_file: Path | None = None
+    account: Path | None = None
+    account_password_file: Path | None = None
+
+    @model_validator(mode="after")
+    def _each_key_has_a_password(self) -> Self:
+        for kind in ("bls", "account"):
+            key, password = getattr(self, kind), getattr(self, f"{kind}_password_file")
+            if (key is None) != (password is None):
+                raise ValueError(f"{kind} and {kind}_password_file must be given together")
+        return self
+
+
+class PeerSection(Section):
+    """Where another member listens."""
+
+    member: Name
+    address: Multiaddr
+
+
+class P2pSection(Section):
+    """The committee's own network."""
+
+    listen: Multiaddr = "/ip4/0.0.0.0/tcp/9400"
+    peers: tuple[PeerSection, ...] = Field(default=(), max_length=128)
+
+    @model_validator(mode="after")
+    def _one_address_per_member(self) -> Self:
+        names = [peer.member for peer in self.peers]
+        for name in names:
+            if names.count(name) > 1:
+                raise ValueError(f"member {name!r} has more than one address; keep one")
+        return self
+
+
+class EndpointSection(Section):
+    """Another address for one venue than its public one."""
+
+    ws_url: WebSocketUrl
+    rest_url: HttpUrl | None = None
+
+
+class FeedsSection(Section):
+    """Where quotes come from."""
+
+    endpoints: dict[Name, EndpointSection] = {}
+
+
+class ChainSection(Section):
+    """A chain that carries an `Oracle` contract of this network."""
+
+    name: Name
+    chain_id: int = Field(ge=1, le=2**63 - 1)
+    rpc_urls: tuple[HttpUrl, ...] = Field(min_length=1, max_length=16)
+    oracle: Address
+    publish: bool = True
+    """Whether this node takes its turn as a transmitter."""
+    stage_ms: int = Field(default=2_000, ge=100, le=600_000)
+    """How long the next transmitter waits for the one before it."""
+    max_fee_gwei: int = Field(default=200, ge=1, le=1_000_000)
+    """No transaction offers more per unit of gas."""
+    min_balance_wei: int = Field(default=10**16, ge=0)
+    """Below this the node warns that its account runs dry."""
+
+
+class ApiSection(Section):
+    """The public HTTP API: reports, proofs, calldata."""
+
+    listen: Listen = ListenAddress("127.0.0.1", 9480)
+
+
+class ControlSection(Section):
+    """The operator's own listener, which `didyma status` asks."""
+
+    listen: LoopbackListen = ListenAddress("127.0.0.1", 9481)
+
+
+class MetricsSection(Section):
+    """The Prometheus listener."""
+
+    listen: Listen = ListenAddress("127.0.0.1", 9482)
+
+
+class LogSection(Section):
+    """What is logged, and how."""
+
+    format: Literal["text", "json"] = "text"
+    level: Literal["debug", "info", "warning", "error"] = "info"
+
+
+class Config(Section):
+    """A whole `node.toml`, every path absolute."""
+
+    node: NodeSection
+    keys: KeysSection
+    p2p: P2pSection = P2pSection()
+    feeds: FeedsSection = FeedsSection()
+    chains: tuple[ChainSection, ...] = Field(default=(), max_length=64)
+    api: ApiSection = ApiSection()
+    control: ControlSection = ControlSection()
+    metrics: MetricsSection = MetricsSection()
+    log: LogSection = LogSection()
+
+    @model_validator(mode="after")
+    def _parts_agree(self) -> Self:
+        names = [chain.name for chain in self.chains]
+        if len(set(names)) != len(names):
+            raise ValueError("two [[chains]] have the same name; give each its own")
+        if self.node.member is not None and self.keys.bls is None:
+            raise ValueError("node.member is set, so keys.bls and keys.bls_password_file must be")
+        if any(chain.publish for chain in self.chains) and self.keys.account is None:
+            raise ValueError(
+                "a chain has publish = true, so keys.account and keys.account_password_file must "
+                "be set; or set publish = false"
+            )
+        return self
