@@ -1,6 +1,7 @@
 """Reads `node.toml` with its `DIDYMA_*` overrides, and says everything that is wrong at once."""
 
 import difflib
+import itertools
 import os
 import re
 import tomllib
@@ -60,7 +61,7 @@ def read_config(path: Path, environ: Mapping[str, str] = os.environ) -> ConfigFi
     text = _text_of(path)
     try:
         document = tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error:
+    except (ValueError, RecursionError) as error:
         raise _syntax_error(path, error) from None
     sources = _Sources(path, key_lines(text), environ)
     sources.apply_overrides(document)
@@ -68,7 +69,7 @@ def read_config(path: Path, environ: Mapping[str, str] = os.environ) -> ConfigFi
     try:
         config = Config.model_validate(document)
     except ValidationError as error:
-        problems = [*sources.problems, *map(sources.problem_of, error.errors(include_url=False))]
+        problems = [*sources.problems, *map(sources.problem_of, _innermost(error))]
         raise _refused(path, problems) from None
     if sources.problems:
         raise _refused(path, sources.problems)
@@ -105,7 +106,7 @@ def _text_of(path: Path) -> str:
         raise ConfigFileError(f"{path} cannot be read: {error.strerror}") from None
 
 
-def _syntax_error(path: Path, error: tomllib.TOMLDecodeError) -> ConfigFileError:
+def _syntax_error(path: Path, error: Exception) -> ConfigFileError:
     # tomllib repeats at most one character of the file, never a value.
     found = re.search(r"line (\d+)", str(error))
     where = f"{path}:{found[1]}" if found else str(path)
@@ -125,6 +126,18 @@ def _anchor_paths(document: dict[str, Any], directory: Path) -> None:
         table = document.get(section)
         if isinstance(table, dict) and isinstance(table.get(key), str):
             table[key] = str(directory / Path(table[key]).expanduser())
+
+
+def _innermost(error: ValidationError) -> list[ErrorDetails]:
+    """Return the errors without those that only follow from one further inside."""
+    errors = error.errors(include_url=False)
+    places = [found["loc"] for found in errors]
+    return [
+        found
+        for found in errors
+        if found["type"] in ("extra_forbidden", "missing", "value_error")
+        or not any(found["loc"] == at[: len(found["loc"])] != at for at in places)
+    ]
 
 
 def _leaves(value: object, at: KeyPath) -> list[tuple[KeyPath, object]]:
@@ -180,7 +193,7 @@ class _Sources:
         if text[:1] in ("[", "{"):
             try:
                 return tomllib.loads(f"value = {text}")["value"]
-            except tomllib.TOMLDecodeError:
+            except (ValueError, RecursionError):
                 return text
         return text
 
@@ -208,7 +221,7 @@ class _Sources:
 
 def _put(document: dict[str, Any], at: KeyPath, value: object) -> bool:
     table: Any = document
-    for part, following in zip(at[:-1], at[1:], strict=True):
+    for part, following in itertools.pairwise(at):
         if isinstance(table, dict) and isinstance(part, str) and part:
             table = table.setdefault(part, [] if isinstance(following, int) else {})
         elif isinstance(table, list) and isinstance(part, int) and part <= len(table):
