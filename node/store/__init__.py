@@ -1,0 +1,37 @@
+"""What a node keeps on disk, see `schema` for the two files and why there are two."""
+
+from node.store.admission import safety_for_start
+from node.store.archive import ArchiveReader, StoredReport
+from node.store.errors import (
+    NewMemberRefused,
+    SafetyMissing,
+    SafetyRegression,
+    StoreDamaged,
+    StoreError,
+    StoreExists,
+    StoreFailed,
+    StoreLocked,
+    StoreMissing,
+    StoreTooNew,
+)
+from node.store.store import Evidence, Head, Retention, Store
+
+__all__ = [
+    "ArchiveReader",
+    "Evidence",
+    "Head",
+    "NewMemberRefused",
+    "Retention",
+    "SafetyMissing",
+    "SafetyRegression",
+    "Store",
+    "StoreDamaged",
+    "StoreError",
+    "StoreExists",
+    "StoreFailed",
+    "StoreLocked",
+    "StoreMissing",
+    "StoreTooNew",
+    "StoredReport",
+    "safety_for_start",
+]

@@ -1,0 +1,404 @@
+"""What a node keeps on disk: its safety states, blocks, evidence and reports."""
+
+import secrets
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Self
+
+import msgspec
+
+from consensus.digests import keccak
+from consensus.messages import BLOCKS_PER_RESPONSE_MAX, FRAME_BYTES_MAX, QC, Block
+from consensus.safety import SafetyState
+from node.store.archive import Archive, StoredReport
+from node.store.database import DAMAGED_ADVICE, Database, sync_directory
+from node.store.errors import (
+    StoreDamaged,
+    StoreExists,
+    StoreFailed,
+    StoreMissing,
+)
+from node.store.lock import DirectoryLock
+from node.store.regression import refuse_regression
+from node.store.schema import SAFETY_MIGRATIONS
+
+SAFETY_FILE = "safety.db"
+ARCHIVE_FILE = "archive.db"
+
+_PENDING_WRITES_MAX = 256
+"""So many block writes at most wait for the next safety state to make them durable."""
+
+_BLOCKS_PRUNED_PER_COMMIT_MAX = 16
+_EVIDENCE_PER_MEMBER_MAX = 64
+"""One proof convicts; a member that offends in every view must not fill the disk."""
+
+_RESPONSE_BYTES_MAX = FRAME_BYTES_MAX - 4096
+"""What fits into one frame beside the envelope of a response."""
+
+_block_encoder = msgspec.msgpack.Encoder()
+_block_decoder = msgspec.msgpack.Decoder(Block)
+
+
+@dataclass(frozen=True, slots=True)
+class Retention:
+    """How much is kept: blocks and reports by count, reports by age too; safety states forever."""
+
+    blocks_max: int = 100_000
+    reports_max: int = 250_000
+    report_age_ms_max: int = 30 * 24 * 3_600_000
+
+    def __post_init__(self) -> None:
+        """Check ranges; raise `ValueError`."""
+        for name, least in (("blocks_max", 256), ("reports_max", 1), ("report_age_ms_max", 1)):
+            if getattr(self, name) < least:
+                raise ValueError(f"{name} must be at least {least}, is {getattr(self, name)}")
+
+
+@dataclass(frozen=True, slots=True)
+class Head:
+    """The newest final block, with the encoded state after it."""
+
+    block_id: bytes
+    block: Block
+    height: int
+    state: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Evidence:
+    """What shows that a member signed two different things in one view."""
+
+    domain: bytes
+    kind: str
+    member: int
+    view: int
+    data: bytes
+
+
+class Store:
+    """The data directory of one node, held exclusively.
+
+    Only `save_safety` and `flush` make durable what was written before: blocks and the head ride
+    with the next safety state, in one transaction and one fsync, so a vote is never durable without
+    the block it is for. Any thread may call, one call at a time takes effect. A write that fails
+    raises `StoreFailed`, as does every later one: stop the node.
+    """
+
+    def __init__(self, directory: Path, retention: Retention, *, create: bool) -> None:
+        """Use `Store.create` and `Store.open`."""
+        self._mutex = threading.Lock()
+        self._retention = retention
+        self._pending_writes = 0
+        self._saved: dict[bytes, SafetyState] = {}
+        self._lock = DirectoryLock(directory)
+        self._opened: list[Database | Archive] = []
+        try:
+            self._database = Database(
+                directory / SAFETY_FILE, SAFETY_MIGRATIONS, synchronous="FULL", exclusive=True
+            )
+            self._opened.append(self._database)
+            for table in ("store", "own_key", "safety"):
+                self._database.check(table)
+            self._archive = Archive(
+                directory / ARCHIVE_FILE, retention.reports_max, retention.report_age_ms_max
+            )
+            self._opened.append(self._archive)
+            self.instance = self._begin(directory) if create else self._instance(directory)
+        except BaseException:
+            self.close(commit=False)
+            raise
+
+    @classmethod
+    def create(cls, directory: Path, retention: Retention | None = None) -> Self:
+        """Make a store in a new or empty place, durably, and open it.
+
+        Raises `StoreExists` if one is there.
+        """
+        try:
+            directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+            store = cls(directory, retention or Retention(), create=True)
+            sync_directory(directory)
+            sync_directory(directory.resolve().parent)
+        except OSError as error:
+            raise StoreFailed(f"cannot make a store in {directory}: {error.strerror}") from error
+        return store
+
+    @classmethod
+    def open(cls, directory: Path, retention: Retention | None = None) -> Self:
+        """Open the store in a directory; raise a `StoreError` that says what to do."""
+        if not (directory / SAFETY_FILE).exists():
+            raise StoreMissing(
+                f"there is no store in {directory}. Check data_dir in the configuration: if the "
+                "member has run before, its store must be found, since it knows what the member "
+                "signed. `didyma init` makes the store of a new member."
+            )
+        return cls(directory, retention or Retention(), create=False)
+
+    def _begin(self, directory: Path) -> str:
+        instance = secrets.token_hex(16)
+        with self._database.transaction():
+            if self._database.rows("SELECT instance FROM store"):
+                raise StoreExists(
+                    f"there is a store in {directory} already; nothing is overwritten. Choose "
+                    "another data directory, or run the node on this one."
+                )
+            self._database.write("INSERT INTO store VALUES (1, ?)", (instance,))
+        return instance
+
+    def _instance(self, directory: Path) -> str:
+        rows = self._database.rows("SELECT instance FROM store")
+        if not rows:
+            raise StoreMissing(
+                f"the store in {directory} was never finished, so nothing was signed with it: run "
+                "`didyma init` again."
+            )
+        return str(rows[0][0])
+
+    def __enter__(self) -> Self:
+        """Return the store."""
+        return self
+
+    def __exit__(self, *_exception: object) -> None:
+        """Close it."""
+        self.close()
+
+    def close(self, *, commit: bool = True) -> None:
+        """Make durable what waits, close the files and let others in; may be called twice."""
+        with self._mutex:
+            try:
+                if commit and self._opened and not self._database.failed:
+                    self._database.commit()
+            finally:
+                for opened in self._opened:
+                    opened.close()
+                self._opened.clear()
+                self._lock.release()
+
+    @contextmanager
+    def _pending(self) -> Iterator[None]:
+        """Add writes to the transaction that the next safety state commits."""
+        with self._mutex:
+            self._database.begin()
+            yield
+            self._pending_writes += 1
+            if self._pending_writes >= _PENDING_WRITES_MAX:
+                self._commit()
+
+    def _commit(self) -> None:
+        self._database.commit()
+        self._pending_writes = 0
+
+    def flush(self) -> None:
+        """Make durable what was written so far."""
+        with self._mutex:
+            self._commit()
+
+    # What a member must never forget.
+
+    def save_safety(self, safety: SafetyState) -> None:
+        """Make a safety state durable, and every block written before it.
+
+        Raises `SafetyRegression` if it forgets what the stored one remembers.
+        """
+        with self._mutex:
+            stored = self._load_safety(safety.domain)
+            if stored is not None:
+                refuse_regression(stored, safety)
+            encoded = safety.encode()
+            self._database.begin()
+            self._database.write(
+                "INSERT INTO safety VALUES (?, ?, ?) ON CONFLICT (domain)"
+                " DO UPDATE SET state = excluded.state, digest = excluded.digest",
+                (safety.domain, encoded, keccak(encoded)),
+            )
+            self._commit()
+            self._saved[safety.domain] = safety
+
+    def load_safety(self, domain: bytes) -> SafetyState | None:
+        """Return the safety state of an epoch; raise `StoreDamaged` if it does not read back."""
+        with self._mutex:
+            return self._load_safety(domain)
+
+    def _load_safety(self, domain: bytes) -> SafetyState | None:
+        known = self._saved.get(domain)
+        if known is not None:
+            return known
+        rows = self._database.rows("SELECT state, digest FROM safety WHERE domain = ?", (domain,))
+        if not rows:
+            return None
+        state, digest = rows[0]
+        assert isinstance(state, bytes)
+        try:
+            safety = SafetyState.decode(state)
+        except ValueError as error:
+            raise StoreDamaged(f"{self._database.path}: {error}. {DAMAGED_ADVICE}") from error
+        if keccak(state) != digest or safety.domain != domain:
+            raise StoreDamaged(
+                f"{self._database.path}: the safety state is not what was saved. {DAMAGED_ADVICE}"
+            )
+        self._saved[domain] = safety
+        return safety
+
+    def record_own_key(self, bls_key: bytes) -> None:
+        """Note that a BLS key was made together with this store, durably.
+
+        Whatever the key signs is then known here, so it may begin in any epoch.
+        """
+        with self._mutex:
+            self._database.begin()
+            self._database.write("INSERT OR IGNORE INTO own_key VALUES (?)", (bls_key,))
+            self._commit()
+
+    def is_own_key(self, bls_key: bytes) -> bool:
+        """Tell whether this store has seen all that a BLS key ever signed."""
+        with self._mutex:
+            return bool(self._database.rows("SELECT 1 FROM own_key WHERE bls_key = ?", (bls_key,)))
+
+    # Blocks, needed after a restart and by members that fell behind.
+
+    def save_block(self, domain: bytes, block_id: bytes, block: Block) -> None:
+        """Keep a block; durable with the next safety state."""
+        with self._pending():
+            self._database.write(
+                "INSERT OR IGNORE INTO block (domain, id, view, block) VALUES (?, ?, ?, ?)",
+                (domain, block_id, block.view, _block_encoder.encode(block)),
+            )
+
+    def load_block(self, domain: bytes, block_id: bytes) -> Block | None:
+        """Return a block that is kept."""
+        with self._mutex:
+            return self._load_block(domain, block_id)
+
+    def _load_block(self, domain: bytes, block_id: bytes) -> Block | None:
+        rows = self._database.rows(
+            "SELECT block FROM block WHERE domain = ? AND id = ?", (domain, block_id)
+        )
+        return self._decoded(rows[0][0]) if rows else None
+
+    def _decoded(self, encoded: object) -> Block:
+        assert isinstance(encoded, bytes)
+        try:
+            return _block_decoder.decode(encoded)
+        except msgspec.DecodeError as error:
+            raise StoreDamaged(
+                f"{self._database.path}: damaged block: {error}. {DAMAGED_ADVICE}"
+            ) from error
+
+    def blocks_from(
+        self,
+        domain: bytes,
+        block_id: bytes,
+        known_view: int,
+        id_of: Callable[[QC], bytes],
+        *,
+        count_max: int = BLOCKS_PER_RESPONSE_MAX,
+        bytes_max: int = _RESPONSE_BYTES_MAX,
+    ) -> tuple[Block, ...]:
+        """Return a block and its ancestors above `known_view`, newest first, within the bounds.
+
+        `id_of` gives the id of the block that a certificate certifies (`EpochContext.id_of`).
+        """
+        found: list[Block] = []
+        size = 0
+        while len(found) < count_max:
+            with self._mutex:
+                rows = self._database.rows(
+                    "SELECT block FROM block WHERE domain = ? AND id = ?", (domain, block_id)
+                )
+            if not rows:
+                break
+            block = self._decoded(rows[0][0])
+            assert isinstance(rows[0][0], bytes)
+            size += len(rows[0][0])
+            if block.view <= known_view or size > bytes_max:
+                break
+            found.append(block)
+            block_id = id_of(block.justify)
+        return tuple(found)
+
+    def commit_block(
+        self, domain: bytes, block_id: bytes, height: int, view: int, state: bytes
+    ) -> None:
+        """Note that a saved block is final and is the head; durable with the next safety state."""
+        with self._pending():
+            if not self._database.write(
+                "UPDATE block SET final = 1 WHERE domain = ? AND id = ?", (domain, block_id)
+            ):
+                raise ValueError(f"block {block_id.hex()} was not saved before it was committed")
+            self._database.write(
+                "INSERT INTO head VALUES (?, ?, ?, ?, ?) ON CONFLICT (domain) DO UPDATE SET"
+                " id = excluded.id, view = excluded.view, height = excluded.height,"
+                " state = excluded.state",
+                (domain, block_id, view, height, state),
+            )
+            self._database.write(
+                "DELETE FROM block WHERE seq IN (SELECT seq FROM block WHERE seq <="
+                " (SELECT max(seq) FROM block) - ? AND domain = ? AND view < ?"
+                " ORDER BY seq LIMIT ?)",
+                (self._retention.blocks_max, domain, view, _BLOCKS_PRUNED_PER_COMMIT_MAX),
+            )
+
+    def head(self, domain: bytes) -> Head | None:
+        """Return the newest final block and its state; None before the first commit."""
+        with self._mutex:
+            rows = self._database.rows(
+                "SELECT id, height, state FROM head WHERE domain = ?", (domain,)
+            )
+            if not rows:
+                return None
+            block_id, height, state = rows[0]
+            assert isinstance(block_id, bytes)
+            assert isinstance(height, int)
+            assert isinstance(state, bytes)
+            block = self._load_block(domain, block_id)
+            if block is None:
+                raise StoreDamaged(
+                    f"{self._database.path}: the newest final block is not there. {DAMAGED_ADVICE}"
+                )
+            return Head(block_id, block, height, state)
+
+    def uncommitted(self, domain: bytes) -> list[tuple[bytes, Block]]:
+        """Return the blocks above the head, by ascending view, as a restart needs them."""
+        with self._mutex:
+            rows = self._database.rows(
+                "SELECT id, block FROM block WHERE domain = ?1 AND NOT final AND view >"
+                " coalesce((SELECT view FROM head WHERE domain = ?1), 0) ORDER BY view, seq",
+                (domain,),
+            )
+        return [(bytes(block_id), self._decoded(block)) for block_id, block in rows]  # type: ignore[call-overload]
+
+    # Reports and evidence.
+
+    def save_report(self, report: StoredReport) -> bool:
+        """Archive a report; return False, and keep the first, if its view has one already."""
+        with self._mutex:
+            return self._archive.save(report)
+
+    def mark_report_final(self, epoch: int, view: int) -> bool:
+        """Note that a report's block is final; return False if the report is not archived."""
+        with self._mutex:
+            return self._archive.mark_final(epoch, view)
+
+    def save_evidence(self, domain: bytes, kind: str, member: int, view: int, data: bytes) -> bool:
+        """Keep proof of an offence durably; return False if it is known or enough is kept."""
+        with self._mutex:
+            self._database.begin()
+            added = self._database.write(
+                "INSERT OR IGNORE INTO evidence (domain, kind, member, view, data)"
+                " SELECT ?1, ?2, ?3, ?4, ?5 WHERE"
+                " (SELECT count(*) FROM evidence WHERE domain = ?1 AND member = ?3) < ?6",
+                (domain, kind, member, view, data, _EVIDENCE_PER_MEMBER_MAX),
+            )
+            self._commit()
+            return added > 0
+
+    def evidence(self) -> list[Evidence]:
+        """Return all that is kept, oldest first."""
+        with self._mutex:
+            rows = self._database.rows(
+                "SELECT domain, kind, member, view, data FROM evidence ORDER BY seq"
+            )
+        return [Evidence(*row) for row in rows]  # type: ignore[arg-type]
