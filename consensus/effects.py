@@ -198,6 +198,14 @@ class Equivocation:
 
 
 @dataclass(frozen=True, slots=True)
+class PeerFault:
+    """A member broke the protocol in a way that showed only later; count it and drop the peer."""
+
+    member: int
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
 class EnteredView:
     """The core moved to a view, by a QC or by a TC; for logs and metrics."""
 
@@ -231,6 +239,7 @@ Effect = (
     | Certified
     | Committed
     | Equivocation
+    | PeerFault
     | EnteredView
     | Halt
 )

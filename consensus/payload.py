@@ -32,10 +32,6 @@ class PayloadRule(Protocol):
         """Return the payload of these observations (distinct members, all for `view`)."""
         ...
 
-    def is_complete(self, observations: Sequence[Observed]) -> bool:
-        """Tell whether waiting longer cannot improve the payload."""
-        ...
-
     def apply(self, parent_state: State, parent_time_ms: int, view: int, payload: bytes) -> Outcome:
         """Return what the payload makes of the parent's state.
 

@@ -1,0 +1,710 @@
+"""The state machine of one member in one epoch: events in, effects out (DESIGN section 5).
+
+Pipelined two-chain HotStuff with Jolteon's rules. Every handler first checks, then applies: a
+peer's fault raises `InvalidMessage` before anything changes, stale and repeated messages return no
+effects. Time comes in as `now_ms` (Unix ms of the member's own clock). Certificates, signatures of
+proposals and of observations were verified by the shell before a message gets here; shares of votes
+and timeouts were not, their senders are known from the channel.
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+import msgspec
+
+from consensus import effects as fx
+from consensus import rules
+from consensus.blocktree import BlockTree, Node
+from consensus.collectors import TimeoutCollector, VoteCollector
+from consensus.committee import EpochContext
+from consensus.errors import InvalidMessage, InvalidPayload
+from consensus.fetch import CHAIN_BLOCKS_MAX, Fetcher, Want
+from consensus.messages import (
+    BLOCKS_PER_RESPONSE_MAX,
+    QC,
+    TC,
+    Block,
+    BlockRequest,
+    BlockResponse,
+    Certificate,
+    Header,
+    Observed,
+    Proposal,
+    Timeout,
+    Vote,
+)
+from consensus.pacemaker import Pacemaker
+from consensus.payload import Outcome, PayloadRule, State
+from consensus.safety import SafetyState
+
+SMALL_COMMITTEE_MAX = 10
+"""Up to this size votes and observations go to everyone, beyond it to the collectors only."""
+
+WINDOW_AHEAD = 2
+"""Messages for views further ahead than this are not kept."""
+
+RESPONSE_BYTES_MAX = 1 << 19
+WAITING_QCS_MAX = 64
+RECENTLY_HEARD_VIEWS = 8
+"""A leader waits its grace only for members it heard from in this many views."""
+
+
+@dataclass(frozen=True, slots=True)
+class Checkpoint:
+    """The last final block of a member and the agreed state after it; or an epoch's genesis."""
+
+    block_id: bytes
+    view: int
+    height: int
+    observed_at_ms: int
+    state: State
+    block: Block | None = None
+
+
+def genesis_safety(context: EpochContext) -> SafetyState:
+    """Return the safety state of a member that never took part in this epoch."""
+    return SafetyState(
+        domain=context.domain,
+        last_voted_view=0,
+        last_vote=None,
+        last_timeout=None,
+        last_proposed_view=0,
+        high_qc=context.genesis_qc,
+        high_tc=None,
+    )
+
+
+def genesis_checkpoint(context: EpochContext, state: State) -> Checkpoint:
+    """Return the root of a fresh epoch."""
+    return Checkpoint(context.genesis_id, 0, 0, context.genesis_time_ms, state)
+
+
+class Core:
+    """One member's consensus. Not thread-safe; its owner calls one handler at a time."""
+
+    def __init__(
+        self,
+        context: EpochContext,
+        me: int,
+        rule: PayloadRule,
+        safety: SafetyState,
+        root: Checkpoint,
+    ) -> None:
+        assert 0 <= me < context.n
+        if safety.domain != context.domain:
+            raise ValueError("this safety state belongs to another network or epoch")
+        self._context = context
+        self._me = me
+        self._rule = rule
+        self._safety = safety
+        self._dirty = False
+        self._tree = BlockTree(
+            Node(
+                root.block_id,
+                bytes(32),
+                root.block,
+                root.view,
+                root.height,
+                root.observed_at_ms,
+                root.state,
+                certified=True,
+            )
+        )
+        self._pacemaker = Pacemaker(context.configuration.timing.base_timeout_ms)
+        self._votes = VoteCollector(context.q)
+        self._timeouts = TimeoutCollector(context.q)
+        self._fetcher = Fetcher(context, me)
+        self._observations: dict[int, dict[int, Observed]] = {}
+        self._last_heard: dict[int, int] = {}
+        self._pending: Proposal | None = None
+        self._waiting_qcs: dict[bytes, QC] = {}
+        self._observe_asked = 0
+        self._grace_asked = 0
+        self._grace_over = 0
+        self._halted = False
+        self._everyone = tuple(range(context.n))
+
+    # What the shell may look at.
+
+    @property
+    def view(self) -> int:
+        """The current view."""
+        return self._pacemaker.view
+
+    @property
+    def safety(self) -> SafetyState:
+        """The safety state as it is now; durable once the last `Persist` is."""
+        return self._safety
+
+    @property
+    def high_qc(self) -> QC:
+        """The certificate of the highest view known."""
+        return self._safety.high_qc
+
+    @property
+    def root(self) -> Node:
+        """The last final block."""
+        return self._tree.root
+
+    def node(self, block_id: bytes) -> Node | None:
+        """Return a block above the last final one, or that one."""
+        return self._tree.get(block_id)
+
+    # Events.
+
+    def start(self, stored: Iterable[Block], now_ms: int) -> list[fx.Effect]:
+        """Take up the stored blocks above the root, then enter the first view not yet decided."""
+        for block in sorted(stored, key=lambda block: block.view):
+            parent = self._tree.get(self._context.id_of(block.justify))
+            block_id = block.header.id(self._context.domain)
+            if parent is None or self._tree.get(block_id) is not None:
+                continue
+            try:
+                self._tree.add(self._judge(block, block_id, parent))
+            except InvalidMessage:
+                continue
+        safety = self._safety
+        out: list[fx.Effect] = []
+        qc_view = safety.high_qc.view
+        tc_view = safety.high_tc.view if safety.high_tc is not None else 0
+        self._note_qc(safety.high_qc, now_ms, out)
+        self._enter(max(qc_view, tc_view) + 1, tc_view > qc_view, now_ms, out)
+        vote = safety.last_vote
+        if vote is not None and vote.view == self.view:
+            # The crash may have swallowed it; the bytes are the same as before.
+            out.append(self._send_vote(vote))
+        return out
+
+    def on_observation(self, sender: int, observed: Observed, now_ms: int) -> list[fx.Effect]:
+        """Keep a member's observation; propose when there are enough."""
+        if observed.member != sender:
+            raise InvalidMessage("an observation in another member's name")
+        if not self.view <= observed.view <= self.view + WINDOW_AHEAD:
+            return []
+        self._heard(sender, observed.view)
+        # The newest counts: a member observes once more after a timeout.
+        self._observations.setdefault(observed.view, {})[sender] = observed
+        out: list[fx.Effect] = []
+        self._try_propose(now_ms, out)
+        return out
+
+    def on_grace(self, view: int, now_ms: int) -> list[fx.Effect]:
+        """Stop waiting for more observations than a quorum."""
+        self._grace_over = max(self._grace_over, view)
+        out: list[fx.Effect] = []
+        self._try_propose(now_ms, out)
+        return out
+
+    def on_proposal(self, sender: int, proposal: Proposal, now_ms: int) -> list[fx.Effect]:
+        """Take over a proposal's certificates, then vote for its block if that is safe."""
+        rules.check_proposal(self._context, sender, proposal)
+        block = proposal.block
+        block_id = block.header.id(self._context.domain)
+        parent = self._tree.get(self._context.id_of(block.justify))
+        node = self._tree.get(block_id)
+        if node is None and parent is not None and block.view > self._tree.root.view:
+            node = self._judge(block, block_id, parent)
+        out: list[fx.Effect] = []
+        self._heard(sender, block.view)
+        if proposal.tc is not None:
+            self._adopt_tc(proposal.tc, now_ms, out)
+        self._adopt_qc(block.justify, now_ms, out)
+        self._take_vote(sender, block.header, block_id, proposal.vote, out)
+        if node is None:
+            if block.view == self.view and self._pending is None:
+                self._pending = proposal
+            return out
+        if self._tree.get(node.parent_id) is None:
+            return out  # What was just adopted made a later block final.
+        first = self._tree.first_of_view(block.view)
+        if first is None or block_id in self._fetcher or block_id in self._waiting_qcs:
+            self._insert(node, now_ms, out)
+        if self._tree.get(block_id) is not None:
+            self._try_vote(block, block_id, now_ms, out)
+        return out
+
+    def on_vote(self, sender: int, vote: Vote, now_ms: int) -> list[fx.Effect]:
+        """Count a vote; hand out a quorum for certification."""
+        header = vote.header
+        if not self.view - 1 <= header.view <= self.view + WINDOW_AHEAD or header.view < 1:
+            return []
+        out: list[fx.Effect] = []
+        self._heard(sender, header.view)
+        self._take_vote(sender, header, header.id(self._context.domain), vote.share, out)
+        return out
+
+    def on_certificate(self, qc: QC, now_ms: int) -> list[fx.Effect]:
+        """Take over a certificate made of collected votes; a collector hands it on."""
+        rules.check_qc(self._context, qc)
+        out: list[fx.Effect] = []
+        new = qc.view > self._safety.high_qc.view
+        self._adopt_qc(qc, now_ms, out)
+        collector = self._context.leader(qc.view) == self._me
+        if new and collector and self._context.n > SMALL_COMMITTEE_MAX:
+            out.append(fx.SendCertificate(Certificate(qc, None)))
+        return out
+
+    def on_bad_shares(self, header: Header, signers: Iterable[int], now_ms: int) -> list[fx.Effect]:
+        """Strike out bad votes and try again with the others."""
+        block_id = header.id(self._context.domain)
+        self._votes.reject(header.view, block_id, signers)
+        out: list[fx.Effect] = []
+        self._try_certify(header, block_id, out)
+        return out
+
+    def on_timer(self, view: int, now_ms: int) -> list[fx.Effect]:
+        """Leave hope for the current view: sign its timeout once, repeat it until left."""
+        out: list[fx.Effect] = []
+        if view == self.view:
+            self._time_out(now_ms, out)
+        return out
+
+    def on_timeout(self, sender: int, timeout: Timeout, now_ms: int) -> list[fx.Effect]:
+        """Take over the certificates beside a timeout, whatever its view, then count it."""
+        rules.check_qc(self._context, timeout.qc)
+        if timeout.tc is not None:
+            rules.check_tc(self._context, timeout.tc)
+        if not timeout.high_qc_view < timeout.view:
+            raise InvalidMessage("a timeout that reports a certificate of its own view or later")
+        if timeout.qc.view < timeout.high_qc_view:
+            raise InvalidMessage("a timeout without the certificate that it reports")
+        out: list[fx.Effect] = []
+        self._heard(sender, timeout.view)
+        self._adopt_qc(timeout.qc, now_ms, out)
+        if timeout.tc is not None:
+            self._adopt_tc(timeout.tc, now_ms, out)
+        if not self.view <= timeout.view <= self.view + WINDOW_AHEAD:
+            return out
+        earlier = self._timeouts.add(sender, timeout.view, timeout.high_qc_view, timeout.share)
+        if earlier is not None:
+            out.append(
+                fx.Equivocation(
+                    "timeout",
+                    sender,
+                    timeout.view,
+                    earlier.high_qc_view,
+                    earlier.share,
+                    timeout.high_qc_view,
+                    timeout.share,
+                )
+            )
+        self._count_timeouts(timeout.view, now_ms, out)
+        return out
+
+    def on_timeout_certificate(self, tc: TC, now_ms: int) -> list[fx.Effect]:
+        """Take over a TC made of collected timeouts and hand it on."""
+        rules.check_tc(self._context, tc)
+        out: list[fx.Effect] = []
+        if tc.view >= self.view:
+            self._adopt_tc(tc, now_ms, out)
+            out.append(fx.SendCertificate(Certificate(self._safety.high_qc, tc)))
+        return out
+
+    def on_bad_timeout_shares(
+        self, view: int, signers: Iterable[int], now_ms: int
+    ) -> list[fx.Effect]:
+        """Strike out bad timeouts and try again with the others."""
+        self._timeouts.reject(view, signers)
+        out: list[fx.Effect] = []
+        self._count_timeouts(view, now_ms, out)
+        return out
+
+    def on_certificate_message(
+        self, sender: int, message: Certificate, now_ms: int
+    ) -> list[fx.Effect]:
+        """Take over certificates that a member hands on."""
+        rules.check_qc(self._context, message.qc)
+        if message.tc is not None:
+            rules.check_tc(self._context, message.tc)
+        out: list[fx.Effect] = []
+        self._adopt_qc(message.qc, now_ms, out)
+        if message.tc is not None:
+            self._adopt_tc(message.tc, now_ms, out)
+        return out
+
+    def on_block_request(self, sender: int, request: BlockRequest, now_ms: int) -> list[fx.Effect]:
+        """Answer with the blocks asked for, newest first; from the store if they are final."""
+        if self._tree.get(request.block_id) is None:
+            return [fx.LoadBlocks(request, sender)]
+        blocks: list[Block] = []
+        size = 0
+        for node in self._tree.down_from(request.block_id):
+            full = len(blocks) >= BLOCKS_PER_RESPONSE_MAX or size >= RESPONSE_BYTES_MAX
+            if node.block is None or node.view <= request.known_view or full:
+                break
+            if blocks and size + len(node.block.payload) > RESPONSE_BYTES_MAX:
+                break
+            blocks.append(node.block)
+            size += len(node.block.payload) + 1024
+        return [fx.SendResponse(BlockResponse(request.block_id, tuple(blocks)), sender)]
+
+    def on_block_response(
+        self, sender: int, response: BlockResponse, now_ms: int
+    ) -> list[fx.Effect]:
+        """Extend a missing chain; insert it once it reaches a known block."""
+        want = self._want_awaiting(sender, response)
+        if want is None or not response.blocks:
+            return []
+        self._fetcher.extend(want, response.blocks)
+        out: list[fx.Effect] = []
+        oldest = want.chain[-1]
+        # The tree may have grown meanwhile, so the chain may meet it anywhere.
+        if any(self._tree.get(self._context.id_of(b.justify)) is not None for b in want.chain):
+            self._insert_chain(want, now_ms, out)
+        elif oldest.justify.view <= self._tree.root.view:
+            # Certified, later than the last final block, and not built on it.
+            self._halt("a certified block does not extend the last final one", out)
+        elif len(want.chain) >= CHAIN_BLOCKS_MAX:
+            self._fetcher.drop(want.block_id)
+        else:
+            self._request(want, out)
+        return out
+
+    def on_fetch_timer(self, block_id: bytes, now_ms: int) -> list[fx.Effect]:
+        """Ask for a block that is still missing, other signers at each attempt."""
+        out: list[fx.Effect] = []
+        want = self._fetcher.get(block_id)
+        if want is not None:
+            self._request(want, out)
+            duration_ms = self._context.configuration.timing.base_timeout_ms
+            out.append(fx.SetFetchTimer(block_id, duration_ms))
+        return out
+
+    # Certificates.
+
+    def _adopt_qc(self, qc: QC, now_ms: int, out: list[fx.Effect]) -> None:
+        if qc.view > self._safety.high_qc.view:
+            self._set(high_qc=qc)
+        self._note_qc(qc, now_ms, out)
+        self._enter(qc.view + 1, False, now_ms, out)
+
+    def _adopt_tc(self, tc: TC, now_ms: int, out: list[fx.Effect]) -> None:
+        self._adopt_qc(tc.high_qc, now_ms, out)
+        high_tc = self._safety.high_tc
+        if tc.view >= self.view and (high_tc is None or tc.view > high_tc.view):
+            self._set(high_tc=tc)
+            self._enter(tc.view + 1, True, now_ms, out)
+
+    def _note_qc(self, qc: QC, now_ms: int, out: list[fx.Effect]) -> None:
+        """Mark a certificate's block and commit what it makes final, or look for the block."""
+        if qc.view <= self._tree.root.view:
+            return
+        block_id = self._context.id_of(qc)
+        node = self._tree.get(block_id)
+        if node is None:
+            self._waiting_qcs[block_id] = qc
+            if len(self._waiting_qcs) > WAITING_QCS_MAX:
+                del self._waiting_qcs[min(self._waiting_qcs, key=self._waiting_view)]
+            if self._fetcher.want(qc) is not None:
+                # The proposal is probably on its way.
+                duration_ms = self._context.configuration.timing.grace_ms
+                out.append(fx.SetFetchTimer(block_id, duration_ms))
+            return
+        self._waiting_qcs.pop(block_id, None)
+        if not node.certified:
+            node.certified = True
+            assert node.block is not None
+            out.append(fx.Certified(block_id, node.block, qc, node.state))
+        self._commit(node, out)
+
+    def _waiting_view(self, block_id: bytes) -> int:
+        return self._waiting_qcs[block_id].view
+
+    def _commit(self, node: Node, out: list[fx.Effect]) -> None:
+        if node.block is None or not rules.commits_parent(node.block):
+            return
+        parent = self._tree.get(node.parent_id)
+        if parent is None or parent.view <= self._tree.root.view:
+            return
+        for final in self._tree.path_to(parent.block_id):
+            assert final.block is not None
+            final.certified = True
+            out.append(fx.Committed(final.block_id, final.block, final.state))
+        self._tree.reroot(parent.block_id)
+        self._fetcher.drop_below(parent.view)
+        for block_id in [b for b, qc in self._waiting_qcs.items() if qc.view <= parent.view]:
+            del self._waiting_qcs[block_id]
+
+    # Views.
+
+    def _enter(self, view: int, by_timeout: bool, now_ms: int, out: list[fx.Effect]) -> None:
+        if not self._pacemaker.enter(view, by_timeout):
+            return
+        self._votes.drop_below(view - 1)
+        self._timeouts.drop_below(view - 1)
+        for old in [v for v in self._observations if v < view - 1]:
+            del self._observations[old]
+        if self._pending is not None and self._pending.block.view < view:
+            self._pending = None
+        out.append(fx.EnteredView(view, by_timeout))
+        out.append(fx.SetTimer(view, self._pacemaker.timeout_ms()))
+        if by_timeout:
+            self._observe(view, now_ms, out)
+        else:
+            self._observe_next(view, self._safety.high_qc.header.observed_at_ms, out)
+        self._count_timeouts(view, now_ms, out)
+        self._try_propose(now_ms, out)
+
+    def _observe_next(self, view: int, parent_time_ms: int, out: list[fx.Effect]) -> None:
+        """Ask for the observation of a view unless that was done."""
+        if view > self._observe_asked:
+            interval_ms = self._context.configuration.timing.round_interval_ms
+            self._observe(view, parent_time_ms + interval_ms, out)
+
+    def _observe(self, view: int, not_before_ms: int, out: list[fx.Effect]) -> None:
+        if self._safety.closed:
+            return
+        self._observe_asked = max(self._observe_asked, view)
+        small = self._context.n <= SMALL_COMMITTEE_MAX
+        to = self._everyone if small else (self._context.leader(view),)
+        out.append(fx.Observe(view, not_before_ms, to))
+
+    # Proposing and voting.
+
+    def _try_propose(self, now_ms: int, out: list[fx.Effect]) -> None:
+        view = self.view
+        safety = self._safety
+        if (
+            self._halted
+            or safety.closed
+            or self._context.leader(view) != self._me
+            or safety.last_proposed_view >= view
+            or safety.last_voted_view >= view
+        ):
+            return
+        tc = None
+        if safety.high_qc.view != view - 1:
+            tc = safety.high_tc
+            if tc is None or tc.view != view - 1:
+                return
+        observed = self._observations.get(view, {})
+        if len(observed) < self._context.q:
+            return
+        late = [
+            member
+            for member in self._everyone
+            if member not in observed
+            and self._last_heard.get(member, 0) + RECENTLY_HEARD_VIEWS >= view
+        ]
+        if late and self._grace_over < view:
+            if self._grace_asked < view:
+                self._grace_asked = view
+                duration_ms = self._context.configuration.timing.grace_ms
+                out.append(fx.SetGraceTimer(view, duration_ms))
+            return
+        parent = self._tree.get(self._context.id_of(safety.high_qc))
+        if parent is None:
+            return  # It is being fetched, see _note_qc.
+        ordered = [observed[member] for member in sorted(observed)]
+        payload = self._rule.build(view, ordered)
+        outcome = self._rule.apply(parent.state, parent.observed_at_ms, view, payload)
+        if not rules.is_timely(self._context, outcome.observed_at_ms, now_ms):
+            return  # Nobody with a clock like ours would vote for it, we neither.
+        block = self._build(view, parent, payload, outcome)
+        block_id = block.header.id(self._context.domain)
+        self._set(last_proposed_view=view, last_voted_view=view, last_vote=block.header)
+        self._insert(self._node(block, block_id, parent, outcome), now_ms, out)
+        self._persist(out)
+        out.append(fx.SendProposal(block, block_id, tc))
+        self._observe_next(view + 1, block.header.observed_at_ms, out)
+
+    def _build(self, view: int, parent: Node, payload: bytes, outcome: Outcome) -> Block:
+        justify = self._safety.high_qc
+        height = parent.height + 1
+        unlinked = Block(
+            Header(view, outcome.observed_at_ms, outcome.feed_root, bytes(32)),
+            height,
+            outcome.state_digest,
+            payload,
+            justify,
+        )
+        link = unlinked.link_with(parent.block_id, outcome.payload_digest)
+        header = msgspec.structs.replace(unlinked.header, link=link)
+        return msgspec.structs.replace(unlinked, header=header)
+
+    def _judge(self, block: Block, block_id: bytes, parent: Node) -> Node:
+        """Recompute a block from its parent's state; raise `InvalidMessage` if it differs."""
+        if block.height != parent.height + 1:
+            raise InvalidMessage("a block whose height does not follow its parent's")
+        outcome = self._rule.apply(parent.state, parent.observed_at_ms, block.view, block.payload)
+        header = block.header
+        same = (
+            header.observed_at_ms == outcome.observed_at_ms
+            and header.feed_root == outcome.feed_root
+            and block.state_digest == outcome.state_digest
+            and header.link == block.link_with(parent.block_id, outcome.payload_digest)
+        )
+        if not same:
+            raise InvalidPayload("a block that is not what follows from its observations")
+        return self._node(block, block_id, parent, outcome)
+
+    def _node(self, block: Block, block_id: bytes, parent: Node, outcome: Outcome) -> Node:
+        return Node(
+            block_id,
+            parent.block_id,
+            block,
+            block.view,
+            block.height,
+            block.header.observed_at_ms,
+            outcome.state,
+        )
+
+    def _insert(self, node: Node, now_ms: int, out: list[fx.Effect]) -> None:
+        """Add a judged block, and do what a certificate that came before it demands."""
+        if self._tree.get(node.block_id) is not None:
+            return
+        assert node.block is not None
+        self._tree.add(node)
+        self._fetcher.drop(node.block_id)
+        out.append(fx.StoreBlock(node.block_id, node.block))
+        tip = self._context.id_of(self._safety.high_qc)
+        self._tree.prune(tip if self._tree.get(tip) is not None else node.block_id)
+        qc = self._waiting_qcs.get(node.block_id)
+        if qc is not None:
+            self._note_qc(qc, now_ms, out)
+
+    def _try_vote(self, block: Block, block_id: bytes, now_ms: int, out: list[fx.Effect]) -> None:
+        timely = rules.is_timely(self._context, block.header.observed_at_ms, now_ms)
+        if self._halted or not timely or not rules.may_vote(self._safety, self.view, block):
+            return
+        self._set(last_voted_view=block.view, last_vote=block.header)
+        self._persist(out)
+        out.append(self._send_vote(block.header))
+        self._observe_next(block.view + 1, block.header.observed_at_ms, out)
+
+    def _send_vote(self, header: Header) -> fx.SendVote:
+        leader = self._context.leader
+        small = self._context.n <= SMALL_COMMITTEE_MAX
+        collectors = {leader(header.view), leader(header.view + 1)}
+        to = self._everyone if small else tuple(sorted(collectors))
+        return fx.SendVote(header, header.id(self._context.domain), to)
+
+    def _take_vote(
+        self, signer: int, header: Header, block_id: bytes, share: bytes, out: list[fx.Effect]
+    ) -> None:
+        if not self.view - 1 <= header.view <= self.view + WINDOW_AHEAD:
+            return
+        earlier = self._votes.add(signer, header, block_id, share)
+        if earlier is not None:
+            out.append(
+                fx.Equivocation(
+                    "vote", signer, header.view, earlier.header, earlier.share, header, share
+                )
+            )
+            return
+        self._try_certify(header, block_id, out)
+
+    def _try_certify(self, header: Header, block_id: bytes, out: list[fx.Effect]) -> None:
+        if header.view <= self._safety.high_qc.view:
+            return
+        shares = self._votes.take_quorum(header.view, block_id)
+        if shares is not None:
+            out.append(fx.CertifyVotes(header, block_id, shares))
+
+    # Timeouts.
+
+    def _time_out(self, now_ms: int, out: list[fx.Effect]) -> None:
+        view = self.view
+        safety = self._safety
+        if self._halted or safety.closed:
+            return
+        last = safety.last_timeout
+        if last is None or last[0] != view:
+            last = (view, safety.high_qc.view)
+            self._set(last_voted_view=max(safety.last_voted_view, view), last_timeout=last)
+            # What was observed for the next view is older than this timeout.
+            self._observations.pop(view + 1, None)
+        self._persist(out)
+        safety = self._safety
+        tc = safety.high_tc
+        if tc is not None and tc.view <= safety.high_qc.view:
+            tc = None
+        out.append(fx.SendTimeout(view, last[1], safety.high_qc, tc))
+        out.append(fx.SetTimer(view, self._pacemaker.timeout_ms()))
+
+    def _count_timeouts(self, view: int, now_ms: int, out: list[fx.Effect]) -> None:
+        last = self._safety.last_timeout
+        mine = last is not None and last[0] == view
+        if view == self.view and not mine and self._timeouts.count(view) > self._context.f:
+            self._time_out(now_ms, out)
+        if view >= self.view:
+            shares = self._timeouts.take_quorum(view)
+            if shares is not None:
+                out.append(fx.CertifyTimeouts(view, shares, self._safety.high_qc))
+
+    # Missing blocks.
+
+    def _want_awaiting(self, sender: int, response: BlockResponse) -> Want | None:
+        for want in self._fetcher.all():
+            if self._fetcher.next_wanted(want)[0] == response.block_id and sender in want.asked:
+                return want
+        return None
+
+    def _request(self, want: Want, out: list[fx.Effect]) -> None:
+        block_id, _ = self._fetcher.next_wanted(want)
+        to = self._fetcher.ask(want)
+        if to:
+            out.append(fx.SendRequest(BlockRequest(block_id, self._tree.root.view), to))
+
+    def _insert_chain(self, want: Want, now_ms: int, out: list[fx.Effect]) -> None:
+        chain = want.chain[::-1]
+        for block in chain:
+            block_id = block.header.id(self._context.domain)
+            parent = self._tree.get(self._context.id_of(block.justify))
+            if parent is None or self._tree.get(block_id) is not None:
+                continue  # Below the last final block, or here already.
+            try:
+                node = self._judge(block, block_id, parent)
+            except InvalidMessage as error:
+                self._fetcher.restart(want)
+                out.extend(fx.PeerFault(member, str(error)) for member in sorted(want.asked))
+                return
+            self._insert(node, now_ms, out)
+            self._note_qc(block.justify, now_ms, out)
+        self._fetcher.drop(want.block_id)
+        self._note_qc(want.qc, now_ms, out)
+        pending = self._pending
+        if pending is not None:
+            self._pending = None
+            self._retry(pending, now_ms, out)
+        self._try_propose(now_ms, out)
+
+    def _retry(self, proposal: Proposal, now_ms: int, out: list[fx.Effect]) -> None:
+        """Judge a proposal that had to wait for its parent."""
+        block = proposal.block
+        parent = self._tree.get(self._context.id_of(block.justify))
+        if parent is None:
+            self._pending = proposal
+            return
+        block_id = block.header.id(self._context.domain)
+        try:
+            node = self._judge(block, block_id, parent)
+        except InvalidMessage as error:
+            out.append(fx.PeerFault(self._context.leader(block.view), str(error)))
+            return
+        self._insert(node, now_ms, out)
+        self._try_vote(block, block_id, now_ms, out)
+
+    # The safety state.
+
+    def _set(self, **changes: object) -> None:
+        self._safety = msgspec.structs.replace(self._safety, **changes)
+        self._dirty = True
+
+    def _persist(self, out: list[fx.Effect]) -> None:
+        if self._dirty:
+            self._dirty = False
+            out.append(fx.Persist(self._safety))
+
+    def _heard(self, member: int, view: int) -> None:
+        # Nobody is heard from the future, else a liar would be waited for without end.
+        self._last_heard[member] = max(
+            self._last_heard.get(member, 0), min(view, self.view + WINDOW_AHEAD)
+        )
+
+    def _halt(self, reason: str, out: list[fx.Effect]) -> None:
+        self._halted = True
+        out.append(fx.Halt(reason))
+
+
+__all__ = ["Checkpoint", "Core", "genesis_checkpoint", "genesis_safety"]

@@ -1,0 +1,110 @@
+"""Blocks that a certificate names and that are not here: who is asked, and what has come.
+
+A chain is asked for newest first and kept until it reaches a known block. Ids are checked as the
+blocks come (the id of a block covers its header, a header its parent); bodies are checked when the
+chain is inserted, oldest first.
+"""
+
+from dataclasses import dataclass, field
+
+from consensus.committee import EpochContext, signers_of
+from consensus.errors import InvalidMessage
+from consensus.messages import QC, Block
+
+CHAIN_BLOCKS_MAX = 4096
+"""A longer chain is given up: the member must start from a checkpoint."""
+
+WANTED_MAX = 8
+
+
+@dataclass(slots=True)
+class Want:
+    """One certified block that is missing, and the part of its chain that has come so far."""
+
+    qc: QC
+    block_id: bytes
+    chain: list[Block] = field(default_factory=list)
+    asked: frozenset[int] = frozenset()
+    attempts: int = 0
+
+
+class Fetcher:
+    """The missing blocks of one member, bounded in number and in length."""
+
+    def __init__(self, context: EpochContext, me: int) -> None:
+        self._context = context
+        self._me = me
+        self._wants: dict[bytes, Want] = {}
+
+    def __contains__(self, block_id: bytes) -> bool:
+        return block_id in self._wants
+
+    def want(self, qc: QC) -> Want | None:
+        """Begin to look for a certificate's block; None if it is looked for already.
+
+        With too many at once the one of the lowest view gives way.
+        """
+        block_id = self._context.id_of(qc)
+        if block_id in self._wants:
+            return None
+        if len(self._wants) >= WANTED_MAX:
+            lowest = min(self._wants.values(), key=lambda want: want.qc.view)
+            if lowest.qc.view > qc.view:
+                return None
+            del self._wants[lowest.block_id]
+        want = self._wants[block_id] = Want(qc, block_id)
+        return want
+
+    def get(self, block_id: bytes) -> Want | None:
+        """Return what is known of a missing block."""
+        return self._wants.get(block_id)
+
+    def all(self) -> tuple[Want, ...]:
+        """Return what is looked for."""
+        return tuple(self._wants.values())
+
+    def next_wanted(self, want: Want) -> tuple[bytes, QC]:
+        """Return the id to ask for next, and the certificate whose signers have it."""
+        if not want.chain:
+            return want.block_id, want.qc
+        justify = want.chain[-1].justify
+        return self._context.id_of(justify), justify
+
+    def ask(self, want: Want) -> tuple[int, ...]:
+        """Return f+1 of the signers, others at each attempt: at least one of them is honest."""
+        _, qc = self.next_wanted(want)
+        signers = [signer for signer in signers_of(qc.bitmap) if signer != self._me]
+        if not signers:
+            return ()
+        count = min(self._context.f + 1, len(signers))
+        start = want.attempts * count
+        want.attempts += 1
+        chosen = tuple(signers[(start + i) % len(signers)] for i in range(count))
+        want.asked = frozenset(chosen)
+        return chosen
+
+    def extend(self, want: Want, blocks: tuple[Block, ...]) -> None:
+        """Append blocks to a chain; raise `InvalidMessage` if they are not the ones asked for."""
+        wanted, qc = self.next_wanted(want)
+        view = qc.view
+        for block in blocks:
+            if block.header.id(self._context.domain) != wanted:
+                raise InvalidMessage("a block that was not asked for")
+            if not block.justify.view < block.view == view:
+                raise InvalidMessage("a block whose view does not fit its chain")
+            wanted = self._context.id_of(block.justify)
+            view = block.justify.view
+        want.chain.extend(blocks)
+
+    def restart(self, want: Want) -> None:
+        """Throw away a chain that turned out to be false; others are asked for it again."""
+        want.chain.clear()
+
+    def drop(self, block_id: bytes) -> None:
+        """Stop looking for a block."""
+        self._wants.pop(block_id, None)
+
+    def drop_below(self, view: int) -> None:
+        """Stop looking for blocks that no longer matter."""
+        for want in [w for w in self._wants.values() if w.qc.view <= view]:
+            del self._wants[want.block_id]
