@@ -1,6 +1,5 @@
 """The BLS key that votes, in an EIP-2335 key file."""
 
-import json
 import secrets
 from pathlib import Path
 from typing import Any
@@ -112,9 +111,7 @@ def _public_key(path: Path, document: dict[str, Any]) -> bytes:
     except ValueError:
         public_key = b""
     if len(public_key) != 48:
-        raise KeyFileError(
-            f"the {_WHAT} {path} does not name its public key: {json.dumps('pubkey')}"
-        )
+        raise KeyFileError(f"the {_WHAT} {path} does not name its public key")
     return public_key
 
 

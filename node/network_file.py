@@ -1,0 +1,254 @@
+"""The committee file: who the members of a network are, what they price, and every proof of it.
+
+`create` assembles it from registrations, each member adds its signature for the network with
+`sign`, `merge` unites copies that were signed apart. The network id covers the name, the members'
+keys, the feed table, the timing and the end of validity, never the signatures, so it is known
+before the first of them.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property, partial
+from pathlib import Path
+from typing import Annotated, Any
+
+import msgspec
+from msgspec import Meta, Struct
+
+from aggregation.feed import FeedSpec
+from aggregation.state import genesis_state
+from aggregation.table import FeedTable
+from consensus.committee import Configuration, EpochContext, Member, Timing, network_id
+from consensus.types import MEMBERS_MAX
+from contracts.points import decompress_g1
+from node.config import check_name
+from node.errors import NetworkFileError
+from node.keys.bls_key import BlsKey
+from node.public_file import read_bounded, write_atomically
+from node.registration import Hex32, MemberFile, MemberRecord
+
+NETWORK_FILE_BYTES_MAX = 1 << 22
+_Milliseconds = Annotated[int, Meta(ge=0, le=2**63 - 1)]
+
+
+class _NetworkDocument(Struct, frozen=True, forbid_unknown_fields=True):
+    """The JSON form. Every number of timing and feeds is written out; nothing is defaulted."""
+
+    name: str
+    network: Hex32
+    epoch: Annotated[int, Meta(ge=0, le=0)]
+    genesis_time_ms: _Milliseconds
+    valid_until_ms: _Milliseconds
+    timing: dict[str, Any]
+    feeds: Annotated[tuple[dict[str, Any], ...], Meta(min_length=1, max_length=1 << 12)]
+    members: Annotated[tuple[MemberFile, ...], Meta(min_length=1, max_length=MEMBERS_MAX)]
+
+
+@dataclass(frozen=True)
+class NetworkFile:
+    """A committee file whose proofs were all checked; times are Unix milliseconds.
+
+    Construction raises `NetworkFileError`. A member may still lack its signature for the network:
+    see `unsigned`; a node takes no such file.
+    """
+
+    name: str
+    genesis_time_ms: int
+    valid_until_ms: int
+    timing: Timing
+    table: FeedTable
+    members: tuple[MemberRecord, ...]
+
+    def __post_init__(self) -> None:
+        """Check names, keys, proofs, signatures and duplicates."""
+        try:
+            check_name(self.name)
+        except ValueError as error:
+            raise NetworkFileError(f"the network's name {error}") from None
+        if self.valid_until_ms <= self.genesis_time_ms:
+            raise NetworkFileError("valid_until_ms must be later than genesis_time_ms")
+        names = [member.name for member in self.members]
+        for name in names:
+            if names.count(name) > 1:
+                raise NetworkFileError(f"two members are called {name!r}; names must differ")
+        for member in self.members:
+            # Points are decompressed for the configuration only after they were checked here.
+            self._check(member, member.check_keys)
+        try:
+            network = self.network
+        except ValueError as error:
+            raise NetworkFileError(f"the committee is not valid: {error}") from None
+        for member in self.members:
+            if member.registration is not None:
+                self._check(member, partial(member.check_registration, network))
+
+    @staticmethod
+    def _check(member: MemberRecord, check: Callable[[], None]) -> None:
+        try:
+            check()
+        except ValueError as error:
+            raise NetworkFileError(f"member {member.name!r}: {error}") from None
+
+    @cached_property
+    def configuration(self) -> Configuration:
+        """What goes into D."""
+        members = tuple(
+            Member(decompress_g1(m.bls_key), m.bls_key, m.ed25519_key, m.operator)
+            for m in self.members
+        )
+        return Configuration(members, self.table.digest(), self.timing, self.valid_until_ms)
+
+    @cached_property
+    def network(self) -> bytes:
+        """The network id, 32 bytes."""
+        return network_id(self.name, self.configuration.hash)
+
+    @cached_property
+    def context(self) -> EpochContext:
+        """The first epoch, as the consensus sees it."""
+        state = genesis_state(self.table, self.genesis_time_ms)
+        return EpochContext(
+            self.network, 0, self.configuration, state.digest(), self.genesis_time_ms
+        )
+
+    @property
+    def member_names(self) -> tuple[str, ...]:
+        """The members' names by index."""
+        return tuple(member.name for member in self.members)
+
+    @property
+    def unsigned(self) -> tuple[str, ...]:
+        """The members that have not signed for this network yet."""
+        return tuple(member.name for member in self.members if member.registration is None)
+
+    def index_of(self, name: str) -> int:
+        """Return a member's index; raise `NetworkFileError` for a stranger."""
+        if name not in self.member_names:
+            raise NetworkFileError(
+                f"{name!r} is not a member of {self.name}; its members are "
+                + ", ".join(self.member_names)
+            )
+        return self.member_names.index(name)
+
+
+def create(
+    name: str,
+    members: Sequence[MemberRecord],
+    table: FeedTable,
+    *,
+    genesis_time_ms: int,
+    valid_until_ms: int,
+    timing: Timing | None = None,
+) -> NetworkFile:
+    """Return a network of these members, in this order, which none has signed for yet."""
+    timing = Timing() if timing is None else timing
+    candidates = tuple(replace(member, registration=None) for member in members)
+    return NetworkFile(name, genesis_time_ms, valid_until_ms, timing, table, candidates)
+
+
+def sign(network: NetworkFile, key: BlsKey) -> NetworkFile:
+    """Return the network with the signature of the member that has this BLS key."""
+    if key.public_key not in {member.bls_key for member in network.members}:
+        raise NetworkFileError(
+            f"the BLS key {key.public_key.hex()} belongs to no member of {network.name}"
+        )
+    members = tuple(
+        replace(member, registration=key.sign(member.digest(network.network)))
+        if member.bls_key == key.public_key
+        else member
+        for member in network.members
+    )
+    return replace(network, members=members)
+
+
+def merge(copies: Sequence[NetworkFile]) -> NetworkFile:
+    """Return one file with the signatures of all; raise `NetworkFileError` if they differ."""
+    first = copies[0]
+    for copy in copies[1:]:
+        if copy.context != first.context or copy.member_names != first.member_names:
+            raise NetworkFileError("these files are of different networks; nothing was merged")
+    signed = {m.name: m for copy in copies for m in copy.members if m.registration is not None}
+    return replace(first, members=tuple(signed.get(m.name, m) for m in first.members))
+
+
+def encode(network: NetworkFile) -> bytes:
+    """Return the content of a committee file."""
+    document = _NetworkDocument(
+        name=network.name,
+        network="0x" + network.network.hex(),
+        epoch=0,
+        genesis_time_ms=network.genesis_time_ms,
+        valid_until_ms=network.valid_until_ms,
+        timing=msgspec.to_builtins(network.timing),
+        feeds=tuple(msgspec.to_builtins(feed) for feed in network.table.feeds),
+        members=tuple(member.to_file() for member in network.members),
+    )
+    return msgspec.json.format(msgspec.json.encode(document), indent=2) + b"\n"
+
+
+def decode(content: bytes) -> NetworkFile:
+    """Read a committee file and check every proof in it; raise `NetworkFileError`."""
+    try:
+        document = msgspec.json.decode(content, type=_NetworkDocument)
+        timing = _exactly(document.timing, Timing, "timing")
+        table = FeedTable(tuple(_exactly(f, FeedSpec, "feeds") for f in document.feeds))
+        members = tuple(MemberRecord.from_file(member) for member in document.members)
+    except (ValueError, RecursionError) as error:
+        raise NetworkFileError(f"malformed: {error}") from None
+    network = NetworkFile(
+        document.name,
+        document.genesis_time_ms,
+        document.valid_until_ms,
+        timing,
+        table,
+        members,
+    )
+    if document.network != "0x" + network.network.hex():
+        raise NetworkFileError(
+            "the network id is not the hash of its configuration: something in the file was "
+            "changed; fetch it again from another member"
+        )
+    return network
+
+
+def load(path: Path, *, allow_unsigned: bool = False) -> NetworkFile:
+    """Return the committee file at `path`; raise `NetworkFileError` with what is wrong.
+
+    With `allow_unsigned`, members may still lack their signature for the network.
+    """
+    content = read_bounded(path, "committee file", NETWORK_FILE_BYTES_MAX)
+    try:
+        network = decode(content)
+    except NetworkFileError as error:
+        raise NetworkFileError(f"the committee file {path} is not valid: {error}") from None
+    if network.unsigned and not allow_unsigned:
+        raise NetworkFileError(
+            f"the committee file {path} lacks the signatures of {', '.join(network.unsigned)}; "
+            "each adds its own with `didyma network sign`, `didyma network merge` unites them"
+        )
+    return network
+
+
+def save(path: Path, network: NetworkFile, *, replace: bool = False) -> None:
+    """Write a committee file; without `replace`, raise `NetworkFileError` if one is there."""
+    write_atomically(path, encode(network), replace=replace)
+
+
+def _exactly(given: dict[str, Any], kind: type[Any], where: str) -> Any:
+    """Return a dataclass from JSON that has all of its fields and no other."""
+    built = msgspec.convert(given, kind)
+    _compare(given, msgspec.to_builtins(built), where)
+    return built
+
+
+def _compare(given: Any, built: Any, where: str) -> None:
+    if isinstance(built, dict) and isinstance(given, dict):
+        for key in given.keys() - built.keys():
+            raise ValueError(f"{where} has an unknown key {key!r}")
+        for key in built:
+            if key not in given:
+                raise ValueError(f"{where} lacks {key!r}; a committee file writes out every number")
+            _compare(given[key], built[key], f"{where}.{key}")
+    elif isinstance(built, list | tuple) and isinstance(given, list | tuple):
+        for i, (one, other) in enumerate(zip(given, built, strict=True)):
+            _compare(one, other, f"{where}[{i}]")
