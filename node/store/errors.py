@@ -1,7 +1,10 @@
 """What can go wrong with the data directory, and what the operator should do about it."""
 
 
-class StoreError(Exception):
+from node.errors import OperatorError
+
+
+class StoreError(OperatorError):
     """The data directory cannot be used; the text says what to do."""
 
 

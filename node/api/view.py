@@ -1,0 +1,198 @@
+"""What the node shows of itself: immutable snapshots, made by the consensus side, read anywhere."""
+
+import time
+from dataclasses import dataclass
+from typing import Literal
+
+FeedStatus = Literal["unavailable", "live", "carried", "degraded", "halted"]
+STATUS_CODES: dict[FeedStatus, int] = {
+    "unavailable": 0,
+    "live": 1,
+    "carried": 2,
+    "degraded": 3,
+    "halted": 4,
+}
+
+
+@dataclass(frozen=True, slots=True)
+class PublishedReport:
+    """A certified report ready to be served: `body` is the JSON of the report file."""
+
+    epoch: int
+    view: int
+    id: bytes
+    observed_at_ms: int
+    final: bool
+    body: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Identity:
+    """Who this node is; `member` is None for one that only follows. `network`, `domain`: hex."""
+
+    version: str
+    network_name: str
+    network: str
+    domain: str
+    member: str | None
+    member_index: int | None
+    instance: str
+    started_at_ms: int
+
+
+@dataclass(frozen=True, slots=True)
+class FeedView:
+    """A feed's agreed answer; `price` is a decimal number, None if unavailable.
+
+    `agreed_at_ms` is when it was last really agreed. `sources_used` counts the sources in this
+    node's own price, `sources_all` those of the catalogue. `observers` are the members whose
+    observation priced the feed in the last round.
+    """
+
+    index: int
+    feed: str
+    decimals: int
+    deviation_ppm: int
+    heartbeat_ms: int
+    tier: int
+    price: str | None
+    confidence_ppm: int | None
+    status: FeedStatus
+    cause: str
+    agreed_at_ms: int | None
+    sources_used: int
+    sources_all: int
+    observers: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class SourceView:
+    """One venue's stream for one pair; `reason` says why it is not live."""
+
+    venue: str
+    pair: str
+    live: bool
+    reason: str
+    quotes: int
+    reconnects: int
+    last_quote_at_ms: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class PeerView:
+    """The link to one member."""
+
+    member: str
+    index: int
+    connected: bool
+    since_ms: int | None
+    last_heard_ms: int | None
+    frames_sent: int
+    frames_received: int
+    frames_dropped: int
+    penalties: int
+    invalid_messages: int
+    last_error: str
+
+
+@dataclass(frozen=True, slots=True)
+class ChainView:
+    """The publisher's work on one chain; `balance_wei` is None while no RPC server answers."""
+
+    chain: str
+    chain_id: int
+    oracle: str
+    publishing: bool
+    state: str
+    stored_view: int | None
+    stored_observed_at_ms: int | None
+    pushes: int
+    errors: int
+    balance_wei: int | None
+    last_error: str
+
+
+@dataclass(frozen=True, slots=True)
+class LatencyView:
+    """A latency over the last rounds, in milliseconds."""
+
+    name: str
+    count: int
+    p50_ms: float
+    p99_ms: float
+
+
+@dataclass(frozen=True, slots=True)
+class MemberView:
+    """A member of the committee; keys and operator in hexadecimal."""
+
+    name: str
+    index: int
+    bls_key: str
+    ed25519_key: str
+    operator: str
+
+
+@dataclass(frozen=True, slots=True)
+class CommitteeView:
+    """The committee of an epoch: `faulty_max` of its members may fail or lie, `quorum` certify."""
+
+    epoch: int
+    configuration_hash: str
+    valid_until_ms: int
+    faulty_max: int
+    quorum: int
+    leader_order: tuple[str, ...]
+    members: tuple[MemberView, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class NodeView:
+    """Everything that the API, `didyma status` and the metrics know of the node at one moment.
+
+    `not_ready` says why the node does not do all that it should, for an operator; empty if it does.
+    `made_at_ns` is `time.monotonic_ns()`: an old view means that the consensus has stopped.
+    """
+
+    made_at_ns: int
+    identity: Identity
+    committee: CommitteeView
+    view: int
+    height: int
+    rounds_certified: int
+    rounds_committed: int
+    timeouts: int
+    latest: PublishedReport | None
+    feeds: tuple[FeedView, ...] = ()
+    sources: tuple[SourceView, ...] = ()
+    peers: tuple[PeerView, ...] = ()
+    chains: tuple[ChainView, ...] = ()
+    latencies: tuple[LatencyView, ...] = ()
+    evidence: int = 0
+    not_ready: tuple[str, ...] = ()
+
+    @property
+    def epoch(self) -> int:
+        """The epoch that the node takes part in."""
+        return self.committee.epoch
+
+    def age_ms(self) -> int:
+        """Return how long ago this view was made."""
+        return (time.monotonic_ns() - self.made_at_ns) // 1_000_000
+
+
+class ViewCell:
+    """Holds the newest `NodeView`; one thread swaps it, any thread reads it."""
+
+    def __init__(self) -> None:
+        self._newest: NodeView | None = None
+
+    def swap(self, view: NodeView) -> None:
+        """Show a new view from now on."""
+        # One assignment, which the interpreter makes atomic: a reader gets the old or the new one.
+        self._newest = view
+
+    @property
+    def newest(self) -> NodeView | None:
+        """The newest view; None until the node has begun."""
+        return self._newest
