@@ -1,6 +1,6 @@
 """What is priced, from which sources, and within which limits: the parameters of one feed.
 
-All of it is part of an epoch's configuration: `feed_table_digest` goes into D.
+All of it is part of an epoch's configuration: `FeedTable.digest` goes into D.
 """
 
 from dataclasses import dataclass
@@ -23,14 +23,20 @@ class SourceSpec:
     weight: int
     max_age_ms: int
 
+    @property
+    def key(self) -> tuple[str, str, str]:
+        """What its quotes are filed under: venue, base, quote."""
+        return (self.venue, self.base, self.quote)
+
 
 @dataclass(frozen=True, slots=True)
 class BreakerSpec:
-    """When a feed is degraded or halted, and how it heals (DESIGN section 4, step 6).
+    """When a feed is degraded or halted, and how it heals.
 
     A jump beyond `sigma_multiple` · σ · √Δt + `floor_ppm` of the last price halts the feed; after
     `recovery_rounds` consecutive rounds that agree within `recovery_band_ppm` of each other it is
-    degraded, and after as many again live.
+    degraded, and after as many again live. Δt counts as at least `nominal_round_ms`, so that
+    rounds in quick succession cannot inflate the volatility.
     """
 
     sigma_multiple: int = 12
@@ -41,13 +47,17 @@ class BreakerSpec:
     halted_confidence_ppm: int = 30_000
     degraded_risk_level: int = 2
     volatility_half_life_ms: int = 60_000
+    nominal_round_ms: int = 250
 
 
 @dataclass(frozen=True, slots=True)
 class FeedSpec:
     """One feed. Prices are unsigned integers scaled by 10**decimals.
 
-    `minimum_sources` is the least number of usable sources for a member's price;
+    `minimum_sources` is the least number of usable sources for a member's price, and
+    `minimum_native_venues` the least number of venues among them that quote in the feed's own
+    quote currency: with a single one, that venue alone would decide the price.
+    `venue_cap_ppm` is the largest share of the weight that one venue can have;
     `deviation_ppm` and `heartbeat_ms` are the push thresholds that are published on chain;
     `tier` is the risk tier, 1 the safest.
     """
@@ -62,8 +72,14 @@ class FeedSpec:
     heartbeat_ms: int
     sources: tuple[SourceSpec, ...]
     breaker: BreakerSpec = BreakerSpec()
+    minimum_native_venues: int = 2
+    venue_cap_ppm: int = 400_000
 
     @property
     def pair(self) -> str:
         """The feed's name, as in `BTC/USD`."""
         return f"{self.base}/{self.quote}"
+
+    def is_native(self, source: SourceSpec) -> bool:
+        """Tell whether a source quotes in the feed's own quote currency."""
+        return source.quote == self.quote
