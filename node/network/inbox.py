@@ -1,0 +1,63 @@
+"""What has arrived from all members: bounded for each, and served in turn.
+
+A member whose part is full is not read until some of it is taken, and takes nothing from the
+others: the next frame comes from whoever has waited longest for a turn.
+"""
+
+from collections import deque
+from collections.abc import Iterable
+
+import trio
+
+
+class _Part:
+    __slots__ = ("bytes", "frames", "room")
+
+    def __init__(self) -> None:
+        self.frames: deque[bytes] = deque()
+        self.bytes = 0
+        self.room = trio.Event()
+
+
+class Inbox:
+    """Frames of every member, each member's in the order in which they came."""
+
+    def __init__(self, members: Iterable[int], frames_max: int, bytes_max: int) -> None:
+        self._parts = {member: _Part() for member in members}
+        self._frames_max = frames_max
+        self._bytes_max = bytes_max
+        self._turns: deque[int] = deque()
+        """The members with frames, each once, in the order of their turns."""
+        self._waiting = trio.lowlevel.ParkingLot()
+
+    def full(self, member: int) -> bool:
+        """Whether a member's part takes no more frames."""
+        part = self._parts[member]
+        return len(part.frames) >= self._frames_max or part.bytes >= self._bytes_max
+
+    async def put(self, member: int, frame: bytes) -> None:
+        """Add a member's frame, once there is room in its part."""
+        part = self._parts[member]
+        while self.full(member):
+            part.room = trio.Event()
+            await part.room.wait()
+        if not part.frames:
+            self._turns.append(member)
+        part.frames.append(frame)
+        part.bytes += len(frame)
+        self._waiting.unpark()
+
+    async def get(self) -> tuple[int, bytes]:
+        """Return the next member in turn and the oldest of its frames."""
+        if self._turns:
+            await trio.lowlevel.checkpoint()
+        while not self._turns:
+            await self._waiting.park()
+        member = self._turns.popleft()
+        part = self._parts[member]
+        frame = part.frames.popleft()
+        part.bytes -= len(frame)
+        if part.frames:
+            self._turns.append(member)
+        part.room.set()
+        return member, frame

@@ -1,0 +1,127 @@
+"""One live connection to one member: a writer, a reader, and a watch on its silence."""
+
+from dataclasses import dataclass
+
+import trio
+
+from node.network.frames import HEARTBEAT, FrameReader, FrameTooLong
+from node.network.host import Connection
+from node.network.inbox import Inbox
+from node.network.limits import Limits
+from node.network.outbox import Outbox
+from node.network.rate import TokenBucket
+from node.network.yamux import ProtocolViolation, SessionClosed
+
+
+class Misbehaved(Exception):
+    """The member broke a rule of the network and is to be dropped with a penalty."""
+
+
+@dataclass(slots=True)
+class Traffic:
+    """What passed between us and one member, over all its connections."""
+
+    sent: int = 0
+    received: int = 0
+    dropped_frames: int = 0
+
+
+class Link:
+    """Carries frames over one connection until that ends.
+
+    One task writes, and nothing ever puts a deadline on a write: whatever goes wrong ends the
+    whole connection.
+    """
+
+    def __init__(
+        self, member: int, connection: Connection, inbox: Inbox, traffic: Traffic, limits: Limits
+    ) -> None:
+        self.member = member
+        self.since = trio.current_time()
+        self.reason = ""
+        self._session = connection.session
+        self._stream = connection.stream
+        self._inbox = inbox
+        self._traffic = traffic
+        self._limits = limits
+        self._outbox = Outbox(limits.outbound_frames, limits.outbound_bytes)
+        self._writing_since: float | None = None
+        self._scope = trio.CancelScope()
+
+    @property
+    def last_heard(self) -> float:
+        """When the member's last bytes came, on trio's clock."""
+        return self._session.last_heard
+
+    def send(self, frame: bytes) -> bool:
+        """Queue a frame; False if the queue is full."""
+        return self._outbox.put(frame)
+
+    def close(self, reason: str) -> None:
+        """End the link: the socket first, for a frozen peer would keep every farewell waiting."""
+        self.reason = self.reason or reason
+        self._session.abort(reason)
+        self._scope.cancel()
+
+    async def run(self) -> None:
+        """Carry frames until the connection ends; raise `Misbehaved` if that is the peer's fault.
+
+        `reason` then tells why it ended.
+        """
+        try:
+            with self._scope:
+                async with trio.open_nursery() as nursery:
+                    nursery.start_soon(self._watch)
+                    nursery.start_soon(self._write)
+                    await self._read()
+        except* (Misbehaved, FrameTooLong, ProtocolViolation) as faults:
+            self.close(str(faults.exceptions[0]))
+            raise Misbehaved(self.reason) from None
+        except* SessionClosed as ends:
+            self.close(str(ends.exceptions[0]))
+        finally:
+            self.close("cancelled")
+
+    async def _write(self) -> None:
+        while True:
+            with trio.move_on_after(self._limits.heartbeat_seconds):
+                await self._outbox.wait()
+            count, data = self._outbox.take()
+            self._writing_since = trio.current_time()
+            await self._stream.write(data or HEARTBEAT)
+            self._writing_since = None
+            self._traffic.sent += count
+
+    async def _read(self) -> None:
+        limits = self._limits
+        frames = FrameReader(limits.frame_bytes)
+        frame_rate = TokenBucket(limits.frames_per_second, limits.frames_burst, self.since)
+        byte_rate = TokenBucket(limits.bytes_per_second, limits.bytes_burst, self.since)
+        while True:
+            chunk = await self._stream.read()
+            arrived = frames.feed(chunk)
+            now = trio.current_time()
+            if not frame_rate.take(len(arrived), now):
+                raise Misbehaved(f"sends more than {limits.frames_per_second:.0f} frames a second")
+            if not byte_rate.take(len(chunk), now):
+                raise Misbehaved(f"sends more than {limits.bytes_per_second:.0f} bytes a second")
+            for frame in arrived:
+                if frame:
+                    await self._inbox.put(self.member, frame)
+                    self._traffic.received += 1
+
+    async def _watch(self) -> None:
+        pause = self._limits.heartbeat_seconds
+        while True:
+            before = trio.current_time()
+            await trio.sleep(pause)
+            now = trio.current_time()
+            if now - before > 2 * pause:
+                continue  # it is we who stood still; what came meanwhile has yet to be read
+            if self._inbox.full(self.member):
+                continue  # it is we who do not read, and so hear nothing
+            if now - self.last_heard > self._limits.silence_seconds:
+                self.close(f"silent for {now - self.last_heard:.1f} s")
+            writing = self._writing_since
+            if writing is not None and now - writing > self._limits.stall_seconds:
+                self.close(f"has not read for {now - writing:.1f} s")

@@ -1,0 +1,291 @@
+"""The mesh: one link to every other member of the committee, kept up by the lower index."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from random import Random, SystemRandom
+from typing import TYPE_CHECKING, Final
+
+import structlog
+import trio
+from libp2p.peer.id import ID
+
+from node.network.address import (
+    Endpoint,
+    PeerAddress,
+    endpoint_of,
+    listen_endpoint_of,
+    multiaddr_of,
+    peer_id_of,
+)
+from node.network.dialer import Redial
+from node.network.host import Host
+from node.network.inbox import Inbox
+from node.network.limits import Limits
+from node.network.link import Link, Misbehaved, Traffic
+from node.network.standing import Standing
+
+if TYPE_CHECKING:
+    from trio_typing import TaskStatus  # libp2p brings stubs of trio that lack the name
+
+_LISTEN_BACKLOG: Final = 128
+_log = structlog.get_logger("didyma.network")
+
+
+@dataclass(frozen=True, slots=True)
+class PeerStatus:
+    """How things stand with one member; times are of `trio.current_time()`."""
+
+    member: int
+    connected: bool
+    since: float | None
+    last_heard: float | None
+    sent: int
+    received: int
+    dropped_frames: int
+    penalties: int
+    last_error: str
+
+
+class _Peer:
+    """All that outlives a member's connections."""
+
+    __slots__ = (
+        "endpoint",
+        "last_error",
+        "last_heard",
+        "link",
+        "member",
+        "peer_id",
+        "standing",
+        "traffic",
+    )
+
+    def __init__(self, member: int, address: PeerAddress, dialed: bool, limits: Limits) -> None:
+        self.member = member
+        self.peer_id = peer_id_of(address.ed25519_key)
+        self.endpoint = endpoint_of(address.multiaddr, self.peer_id) if dialed else None
+        """Where to dial it, or None if it is the one that dials."""
+        self.link: Link | None = None
+        self.traffic = Traffic()
+        self.standing = Standing(limits)
+        self.last_heard: float | None = None
+        self.last_error = ""
+
+
+class Mesh:
+    """Sends frames to members and receives theirs, over whatever connections stand at the time.
+
+    Nothing is promised about a frame that was sent: it may be lost with its connection. What
+    arrives comes from the member it is said to come from, whole, in order, and once.
+    """
+
+    def __init__(
+        self,
+        *,
+        identity_seed: bytes,
+        me: int,
+        peers: Mapping[int, PeerAddress],
+        listen: str,
+        limits: Limits | None = None,
+        random: Random | None = None,
+    ) -> None:
+        """Prepare the mesh of member `me`; `identity_seed` is its Ed25519 seed of 32 bytes.
+
+        `peers` are the other members (an entry for `me` is ignored). `random` spreads the redials.
+        """
+        self._limits = limits or Limits()
+        self._random = random or SystemRandom()
+        self._identity_seed = identity_seed
+        self._listen = listen_endpoint_of(listen)
+        self._peers = {
+            member: _Peer(member, address, member > me, self._limits)
+            for member, address in sorted(peers.items())
+            if member != me
+        }
+        if len({peer.peer_id for peer in self._peers.values()}) != len(self._peers):
+            raise ValueError("two members have the same Ed25519 key")
+        self._inbox = Inbox(self._peers, self._limits.inbound_frames, self._limits.inbound_bytes)
+        self._listen_address: str | None = None
+        self._by_id: dict[ID, _Peer] = {}
+        self._handshakes: dict[trio.SocketStream, trio.CancelScope] = {}
+        self.refused = 0
+        """How many inbound connections ended before they were a member's link."""
+
+    @property
+    def listen_address(self) -> str:
+        """The multiaddr we listen at, with the real port; only while the mesh runs."""
+        if self._listen_address is None:
+            raise RuntimeError("the mesh does not run")
+        return self._listen_address
+
+    async def run(self, *, task_status: "TaskStatus[None]" = trio.TASK_STATUS_IGNORED) -> None:
+        """Listen, dial and carry frames until cancelled; started once it listens.
+
+        Raises OSError if the port cannot be had.
+        """
+        # The lower index dials; whoever dials against that is refused like a stranger.
+        dialing = [peer for peer in self._peers.values() if peer.endpoint is None]
+        host = Host(
+            self._identity_seed, {peer.peer_id: peer.standing for peer in dialing}, self._limits
+        )
+        self._by_id = {peer.peer_id: peer for peer in dialing}
+        listeners = await trio.open_tcp_listeners(
+            self._listen.port, host=self._listen.host, backlog=_LISTEN_BACKLOG
+        )
+        try:
+            ip, port = listeners[0].socket.getsockname()[:2]
+            self._listen_address = multiaddr_of(ip, port)
+            async with trio.open_nursery() as nursery:
+                for peer in self._peers.values():
+                    if peer.endpoint is not None:
+                        nursery.start_soon(self._keep_dialed, host, peer, peer.endpoint)
+
+                async def accept(socket: trio.SocketStream) -> None:
+                    await self._accept(host, socket)
+
+                task_status.started()
+                await trio.serve_listeners(accept, listeners)
+        finally:
+            self._listen_address = None
+            for listener in listeners:
+                listener.socket.close()
+
+    def send(self, member: int, frame: bytes) -> bool:
+        """Queue a frame for a member, without waiting; False if it is not connected or too slow."""
+        if not 0 < len(frame) <= self._limits.frame_bytes:
+            raise ValueError(
+                f"a frame has 1 to {self._limits.frame_bytes} bytes, this one {len(frame)}"
+            )
+        peer = self._peers[member]
+        if peer.link is not None and peer.link.send(frame):
+            return True
+        peer.traffic.dropped_frames += 1
+        return False
+
+    def broadcast(self, frame: bytes) -> None:
+        """Queue a frame for every other member."""
+        for member in self._peers:
+            self.send(member, frame)
+
+    async def receive(self) -> tuple[int, bytes]:
+        """Return the next frame and the member it came from, the members taking turns."""
+        return await self._inbox.get()
+
+    def drop(self, member: int, reason: str) -> None:
+        """Close a misbehaving member's link and keep it away until its penalty is over."""
+        peer = self._peers[member]
+        peer.last_error = reason
+        seconds = peer.standing.penalise(trio.current_time())
+        _log.warning("member dropped", member=member, reason=reason, penalty_seconds=seconds)
+        if peer.link is not None:
+            peer.link.close(reason)
+
+    def status(self) -> list[PeerStatus]:
+        """Return how things stand with every other member, in the order of their indices."""
+        return [
+            PeerStatus(
+                member=member,
+                connected=peer.link is not None,
+                since=peer.link.since if peer.link else None,
+                last_heard=peer.link.last_heard if peer.link else peer.last_heard,
+                sent=peer.traffic.sent,
+                received=peer.traffic.received,
+                dropped_frames=peer.traffic.dropped_frames,
+                penalties=peer.standing.penalties,
+                last_error=peer.last_error,
+            )
+            for member, peer in self._peers.items()
+        ]
+
+    async def _keep_dialed(self, host: Host, peer: _Peer, endpoint: Endpoint) -> None:
+        limits = self._limits
+        redial = Redial(limits.redial_seconds_min, limits.redial_seconds_max, self._random)
+        while True:
+            await trio.sleep_until(max(peer.standing.penalty_until, trio.current_time()))
+            begun = trio.current_time()
+            await self._dial(host, peer, endpoint)
+            if trio.current_time() - begun > limits.handshake_seconds + limits.silence_seconds:
+                redial.succeeded()  # it was a link; a handshake does not take that long
+            await trio.sleep(redial.pause())
+
+    async def _dial(self, host: Host, peer: _Peer, endpoint: Endpoint) -> None:
+        handshake = trio.CancelScope()
+        socket = None
+        try:
+            with handshake:
+                handshake.deadline = trio.current_time() + self._limits.handshake_seconds
+                socket = await endpoint.connect()
+                await self._carry(host, socket, handshake, peer)
+            if handshake.cancelled_caught:
+                peer.last_error = "no handshake in time"
+        except Exception as error:
+            peer.last_error = _described(error)
+        finally:
+            if socket is not None:
+                socket.socket.close()
+
+    async def _accept(self, host: Host, socket: trio.SocketStream) -> None:
+        """Serve one inbound connection; whatever happens in it stays in it."""
+        if len(self._handshakes) >= self._limits.handshakes_pending:
+            # Strangers may hold every place: the newcomer gets the place of the slowest.
+            oldest = next(iter(self._handshakes))
+            self._handshakes.pop(oldest).cancel()
+        handshake = self._handshakes[socket] = trio.CancelScope()
+        try:
+            with handshake:
+                handshake.deadline = trio.current_time() + self._limits.handshake_seconds
+                await self._carry(host, socket, handshake, None)
+            if handshake.cancelled_caught:
+                self.refused += 1
+        except Exception as error:
+            self.refused += 1
+            _log.debug("inbound connection ended", reason=_described(error))
+        finally:
+            self._handshakes.pop(socket, None)
+            socket.socket.close()
+
+    async def _carry(
+        self,
+        host: Host,
+        socket: trio.SocketStream,
+        handshake: trio.CancelScope,
+        dialed: _Peer | None,
+    ) -> None:
+        """Authenticate the connection and run its link; the newest link of a member wins."""
+        async with trio.open_nursery() as nursery:
+            try:
+                connection = await host.upgrade(
+                    socket, nursery, dialed.peer_id if dialed is not None else None
+                )
+                handshake.deadline = float("inf")
+                self._handshakes.pop(socket, None)
+                peer = dialed or self._by_id[connection.peer_id]
+                link = Link(peer.member, connection, self._inbox, peer.traffic, self._limits)
+                await self._serve(peer, link)
+            finally:
+                nursery.cancel_scope.cancel()
+
+    async def _serve(self, peer: _Peer, link: Link) -> None:
+        if peer.link is not None:
+            peer.link.close("replaced by a newer connection")
+        peer.link = link
+        _log.info("member connected", member=peer.member)
+        try:
+            await link.run()
+        except Misbehaved as fault:
+            self.drop(peer.member, str(fault))
+        finally:
+            if peer.link is link:
+                peer.link = None
+            peer.last_heard = link.last_heard
+            peer.last_error = link.reason
+            _log.info("member disconnected", member=peer.member, reason=link.reason)
+
+
+def _described(error: BaseException) -> str:
+    """Return one line about an error, looking for the first that says something."""
+    while isinstance(error, BaseExceptionGroup):
+        error = error.exceptions[0]
+    while not str(error) and error.__cause__ is not None:
+        error = error.__cause__
+    return f"{type(error).__name__}: {error}"[:200]
