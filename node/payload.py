@@ -1,0 +1,118 @@
+"""What a block's payload is: the members' signed observations, and the answers they lead to.
+
+Pure, like what it joins: it implements the consensus's port with the aggregation's rules, so that
+neither of them knows the other.
+"""
+
+from collections.abc import Sequence
+from functools import lru_cache
+
+import msgspec
+
+from aggregation.advance import advance
+from aggregation.encoding import feed_root, words_of
+from aggregation.observation import (
+    Observation,
+    ObservationBody,
+    observation_digest,
+    payload_digest,
+)
+from aggregation.state import AgreedState
+from aggregation.table import FeedTable
+from consensus.committee import EpochContext
+from consensus.errors import InvalidPayload
+from consensus.messages import Observed
+from consensus.payload import Outcome, State
+from consensus.types import Digest
+
+_encoder = msgspec.msgpack.Encoder()
+_decoder: msgspec.msgpack.Decoder[tuple[Observed, ...]] = msgspec.msgpack.Decoder(
+    tuple[Observed, ...]
+)
+
+
+def encode_payload(observations: Sequence[Observed]) -> bytes:
+    """Return the payload of these observations, in the order given."""
+    return _encoder.encode(tuple(observations))
+
+
+@lru_cache(maxsize=64)
+def decode_payload(payload: bytes) -> tuple[Observed, ...]:
+    """Return the observations of a payload; raise `InvalidPayload` if it holds anything else."""
+    try:
+        return _decoder.decode(payload)
+    except (msgspec.DecodeError, RecursionError) as error:
+        raise InvalidPayload(f"undecodable payload: {error}") from None
+
+
+@lru_cache(maxsize=512)
+def decode_body(body: bytes) -> ObservationBody:
+    """Return the body of an observation; raise `InvalidPayload` if it is malformed."""
+    try:
+        return ObservationBody.decode(body)
+    except ValueError as error:
+        raise InvalidPayload(f"malformed observation: {error}") from None
+
+
+def digest_of(domain: bytes, observed: Observed) -> bytes:
+    """Return what an observation's signature covers; raise `InvalidPayload` if malformed."""
+    body = decode_body(observed.body)
+    return observation_digest(domain, observed.view, observed.member, body)
+
+
+class AggregationRule:
+    """The payload rule of one epoch: `consensus.payload.PayloadRule` over agreed states."""
+
+    def __init__(self, context: EpochContext, table: FeedTable) -> None:
+        self._domain = context.domain
+        self._n = context.n
+        self._f = context.f
+        self._q = context.q
+        self._table = table
+        self._carry_ms = context.configuration.timing.carry_ms
+
+    def build(self, view: int, observations: Sequence[Observed]) -> bytes:
+        """Return the payload of these observations, ascending by member."""
+        return encode_payload(sorted(observations, key=lambda observed: observed.member))
+
+    def apply(self, parent_state: State, parent_time_ms: int, view: int, payload: bytes) -> Outcome:
+        """Return what a payload makes of the agreed state; raise `InvalidPayload`."""
+        assert isinstance(parent_state, AgreedState)
+        signed = decode_payload(payload)
+        self._check(view, signed)
+        bodies = [decode_body(observed.body) for observed in signed]
+        if any(len(body.entries) != self._table.count for body in bodies):
+            raise InvalidPayload("an observation with another number of feeds than the table")
+        state = advance(
+            parent_state,
+            [
+                Observation(observed.member, body.observed_at_ms, body.entries)
+                for observed, body in zip(signed, bodies, strict=True)
+            ],
+            self._table,
+            self._f,
+            self._carry_ms,
+        )
+        digests = [digest_of(self._domain, observed) for observed in signed]
+        covered = [
+            (observed.member, digest, observed.signature)
+            for observed, digest in zip(signed, digests, strict=True)
+        ]
+        return Outcome(
+            observed_at_ms=state.observed_at_ms,
+            feed_root=Digest(feed_root(words_of(state))),
+            state_digest=Digest(state.digest()),
+            payload_digest=Digest(payload_digest(view, covered)),
+            state=state,
+        )
+
+    def _check(self, view: int, signed: tuple[Observed, ...]) -> None:
+        if len(signed) < self._q:
+            raise InvalidPayload(f"{len(signed)} observations, {self._q} needed")
+        last = -1
+        for observed in signed:
+            if observed.view != view:
+                raise InvalidPayload("an observation for another view")
+            if not last < observed.member < self._n:
+                raise InvalidPayload("observations that do not ascend by member")
+            last = observed.member

@@ -1,0 +1,469 @@
+"""The only loop that performs the core's effects: in order, one event at a time.
+
+Messages are decoded and their signatures checked before the core sees them, heavy ones in worker
+threads; a member's messages keep their order, one member's never wait for another's. A fault of a
+peer is counted and drops the peer; a fault of the disk or of our own stops the node.
+"""
+
+import time
+from collections import deque
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Protocol
+
+import structlog
+import trio
+
+from aggregation.observation import ObservationBody
+from consensus import effects as fx
+from consensus import messages as wire
+from consensus.committee import EpochContext
+from consensus.core import Core
+from consensus.digests import timeout_digest
+from consensus.errors import InvalidMessage
+from consensus.messages import QC, TC, Block
+from consensus.payload import State
+from node.journal import Journal
+from node.payload import digest_of
+from node.signer import Signer
+from node.store import Store
+from node.verifier import BadShares, Verifier
+
+if TYPE_CHECKING:
+    from trio_typing import TaskStatus  # libp2p brings stubs of trio that lack the name
+
+MEMBER_QUEUE_MAX = 256
+"""Messages of one member that wait to be checked; more are dropped and counted."""
+
+_log = structlog.get_logger("node.runtime")
+
+
+class Halted(Exception):
+    """The node stopped itself: a promise was broken that more than f faulty members can break."""
+
+
+class Network(Protocol):
+    """What the runtime needs of the committee's mesh."""
+
+    def send(self, member: int, frame: bytes) -> bool:
+        """Queue a frame for a member; never blocks."""
+        ...
+
+    async def receive(self) -> tuple[int, bytes]:
+        """Return the next frame and who sent it."""
+        ...
+
+    def drop(self, member: int, reason: str) -> None:
+        """Break the link to a misbehaving member for a while."""
+        ...
+
+
+class Events(Protocol):
+    """What others want to know of the agreement; calls are short and never raise."""
+
+    def entered_view(self, view: int, by_timeout: bool) -> None:
+        """Note the current view."""
+        ...
+
+    def observed(self, view: int, body: ObservationBody, age_ns: int | None) -> None:
+        """Note an own observation, and the age of the newest quote in it when it was ready."""
+        ...
+
+    def certified(
+        self, block_id: bytes, block: Block, qc: QC, state: State, latency_ns: int | None
+    ) -> None:
+        """Note a certified block, and the time since the own observation for it was sent."""
+        ...
+
+    def committed(self, block_id: bytes, block: Block, state: State) -> None:
+        """Note a final block."""
+        ...
+
+    def persisted(self, duration_ns: int) -> None:
+        """Note how long it took to make the safety state durable."""
+        ...
+
+    def invalid(self, member: int, reason: str) -> None:
+        """Note that a member broke the protocol."""
+        ...
+
+    def overflowed(self, member: int) -> None:
+        """Note that a message was dropped because too many of its sender's wait."""
+        ...
+
+    def equivocated(self, evidence: fx.Equivocation) -> None:
+        """Note proof that a member signed two different things in one view."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class OwnObservation:
+    """What this member sees now; `newest_ns` is when its newest quote came (monotonic ns)."""
+
+    body: ObservationBody
+    newest_ns: int | None
+
+
+def wall_clock_ms() -> int:
+    """Return the Unix time in milliseconds."""
+    return time.time_ns() // 1_000_000
+
+
+class Runtime:
+    """Runs one member's core on a network, a store, a signer and a source of observations."""
+
+    def __init__(
+        self,
+        context: EpochContext,
+        me: int,
+        core: Core,
+        *,
+        verifier: Verifier,
+        signer: Signer,
+        store: Store,
+        journal: Journal | None,
+        network: Network,
+        observe: Callable[[int], OwnObservation],
+        encode_state: Callable[[State], bytes],
+        words_of: Callable[[State], Sequence[int]],
+        events: Events,
+    ) -> None:
+        self._context = context
+        self._me = me
+        self._core = core
+        self._verifier = verifier
+        self._signer = signer
+        self._store = store
+        self._journal = journal
+        self._network = network
+        self._observe = observe
+        self._encode_state = encode_state
+        self._words_of = words_of
+        self._events = events
+        self._turn = trio.Lock()
+        self._to_self: deque[Callable[[], list[fx.Effect]]] = deque()
+        self._timer = trio.CancelScope()
+        self._observing = trio.CancelScope()
+        self._loading: set[int] = set()
+        self._observed_ns: dict[int, int] = {}
+        self._nursery: trio.Nursery
+
+    @property
+    def core(self) -> Core:
+        """The core, to look at; its handlers are called from here only."""
+        return self._core
+
+    async def run(
+        self,
+        stored: Sequence[Block],
+        *,
+        task_status: "TaskStatus[None]" = trio.TASK_STATUS_IGNORED,
+    ) -> None:
+        """Take part in the agreement until cancelled; raise what must stop the node."""
+        inboxes: list[trio.MemorySendChannel[bytes]] = []
+        async with trio.open_nursery() as self._nursery:
+            for member in range(self._context.n):
+                inbox, outlet = trio.open_memory_channel[bytes](MEMBER_QUEUE_MAX)
+                inboxes.append(inbox)
+                self._nursery.start_soon(self._serve, member, outlet)
+            await self._step(lambda: self._core.start(stored, wall_clock_ms()))
+            task_status.started()
+            while True:
+                member, frame = await self._network.receive()
+                try:
+                    inboxes[member].send_nowait(frame)
+                except trio.WouldBlock:
+                    self._events.overflowed(member)
+
+    # From the network to the core.
+
+    async def _serve(self, member: int, outlet: trio.MemoryReceiveChannel[bytes]) -> None:
+        async for frame in outlet:
+            try:
+                message = wire.decode(frame)
+                if self._verifier.is_cheap(message):
+                    self._verifier.check(member, message)
+                else:
+                    await trio.to_thread.run_sync(self._verifier.check, member, message)
+                await self._step(lambda m=message: self._handle(member, m))  # type: ignore[misc]
+            except InvalidMessage as error:
+                self._accuse(member, str(error))
+
+    def _handle(self, sender: int, message: wire.Message) -> list[fx.Effect]:
+        core = self._core
+        now_ms = wall_clock_ms()
+        match message:
+            case wire.Vote():
+                return core.on_vote(sender, message, now_ms)
+            case wire.ObservationMessage(observed=observed):
+                return core.on_observation(sender, observed, now_ms)
+            case wire.Proposal():
+                return core.on_proposal(sender, message, now_ms)
+            case wire.Timeout():
+                return core.on_timeout(sender, message, now_ms)
+            case wire.Certificate():
+                return core.on_certificate_message(sender, message, now_ms)
+            case wire.BlockRequest():
+                return core.on_block_request(sender, message, now_ms)
+            case wire.BlockResponse():
+                return core.on_block_response(sender, message, now_ms)
+
+    def _accuse(self, member: int, reason: str) -> None:
+        _log.warning("peer.invalid", member=member, reason=reason)
+        self._events.invalid(member, reason)
+        if member != self._me:
+            self._network.drop(member, reason)
+
+    async def _step(self, event: Callable[[], list[fx.Effect]]) -> None:
+        """Let the core handle one event, then perform what follows, own messages included."""
+        async with self._turn:
+            await self._perform(event())
+            while self._to_self:
+                own = self._to_self.popleft()
+                try:
+                    following = own()
+                except InvalidMessage as error:
+                    raise AssertionError("the core refused its own message") from error
+                await self._perform(following)
+
+    # From the core to the world.
+
+    async def _perform(self, effects: list[fx.Effect]) -> None:
+        for effect in effects:
+            match effect:
+                case fx.Persist(safety=safety):
+                    begun_ns = time.monotonic_ns()
+                    await trio.to_thread.run_sync(self._store.save_safety, safety)
+                    self._events.persisted(time.monotonic_ns() - begun_ns)
+                    if self._journal is not None:
+                        self._journal.persisted(safety)
+                case fx.StoreBlock(block_id=block_id, block=block):
+                    self._store.save_block(self._context.domain, block_id, block)
+                case fx.SendVote():
+                    self._send_vote(effect)
+                case fx.SendProposal():
+                    self._send_proposal(effect)
+                case fx.SendTimeout():
+                    self._send_timeout(effect)
+                case fx.SendCertificate(certificate=certificate):
+                    self._send(certificate, range(self._context.n))
+                case fx.SendRequest(request=request, to=to):
+                    self._send(request, to)
+                case fx.SendResponse(response=response, to=member):
+                    self._send(response, (member,))
+                case fx.LoadBlocks(request=request, to=member):
+                    self._nursery.start_soon(self._load_blocks, request, member)
+                case fx.Observe():
+                    self._observing.cancel()
+                    self._observing = trio.CancelScope()
+                    self._nursery.start_soon(self._observe_later, effect, self._observing)
+                case fx.SetTimer(view=view, duration_ms=duration_ms):
+                    self._timer.cancel()
+                    self._timer = trio.CancelScope()
+                    self._nursery.start_soon(
+                        self._after,
+                        self._timer,
+                        duration_ms,
+                        lambda v=view: self._core.on_timer(v, wall_clock_ms()),
+                    )
+                case fx.SetGraceTimer(view=view, duration_ms=duration_ms):
+                    self._nursery.start_soon(
+                        self._after,
+                        trio.CancelScope(),
+                        duration_ms,
+                        lambda v=view: self._core.on_grace(v, wall_clock_ms()),
+                    )
+                case fx.SetFetchTimer(block_id=block_id, duration_ms=duration_ms):
+                    self._nursery.start_soon(
+                        self._after,
+                        trio.CancelScope(),
+                        duration_ms,
+                        lambda b=block_id: self._core.on_fetch_timer(b, wall_clock_ms()),
+                    )
+                case fx.CertifyVotes():
+                    self._nursery.start_soon(self._certify_votes, effect)
+                case fx.CertifyTimeouts():
+                    self._nursery.start_soon(self._certify_timeouts, effect)
+                case fx.Certified():
+                    self._certified(effect)
+                case fx.Committed():
+                    self._committed(effect)
+                case fx.Equivocation():
+                    self._nursery.start_soon(self._keep_evidence, effect)
+                case fx.PeerFault(member=member, reason=reason):
+                    self._accuse(member, reason)
+                case fx.EnteredView(view=view, by_timeout=by_timeout):
+                    if by_timeout:
+                        _log.info("view.timed_out", view=view - 1)
+                    self._events.entered_view(view, by_timeout)
+                case fx.Halt(reason=reason):
+                    if self._journal is not None:
+                        self._journal.halted(reason)
+                    raise Halted(reason)
+
+    def _send(self, message: wire.Message, to: Sequence[int]) -> None:
+        frame = wire.encode(message)
+        for member in to:
+            if member != self._me:
+                self._network.send(member, frame)
+        if self._me in to and not isinstance(message, wire.Certificate | wire.BlockRequest):
+            self._to_self.append(lambda: self._handle(self._me, message))
+
+    def _send_vote(self, effect: fx.SendVote) -> None:
+        share = self._signer.vote(effect.block_id)
+        if self._journal is not None:
+            domain = self._context.domain
+            self._journal.signed_vote(domain, effect.header, effect.block_id, share)
+        self._send(wire.Vote(effect.header, share), effect.to)
+
+    def _send_proposal(self, effect: fx.SendProposal) -> None:
+        block, block_id = effect.block, effect.block_id
+        share = self._signer.vote(block_id)
+        signature = self._signer.proposal(block_id)
+        if self._journal is not None:
+            domain = self._context.domain
+            self._journal.signed_vote(domain, block.header, block_id, share)
+            self._journal.signed_proposal(domain, block.view, block_id, signature)
+        proposal = wire.Proposal(block, effect.tc, share, signature)
+        self._send(proposal, range(self._context.n))
+
+    def _send_timeout(self, effect: fx.SendTimeout) -> None:
+        share = self._signer.timeout(effect.view, effect.high_qc_view)
+        if self._journal is not None:
+            domain = self._context.domain
+            self._journal.signed_timeout(domain, effect.view, effect.high_qc_view, share)
+        timeout = wire.Timeout(effect.view, effect.high_qc_view, share, effect.qc, effect.tc)
+        self._send(timeout, range(self._context.n))
+
+    async def _after(
+        self, scope: trio.CancelScope, duration_ms: int, event: Callable[[], list[fx.Effect]]
+    ) -> None:
+        with scope:
+            await trio.sleep(duration_ms / 1000)
+        if not scope.cancelled_caught:
+            await self._step(event)
+
+    async def _observe_later(self, effect: fx.Observe, scope: trio.CancelScope) -> None:
+        timing = self._context.configuration.timing
+        # A jump of the wall clock must not put the observation off for long.
+        wait_ms_max = timing.round_interval_ms + timing.max_skew_ms
+        wait_ms = min(max(0, effect.not_before_ms - wall_clock_ms()), wait_ms_max)
+        with scope:
+            await trio.sleep(wait_ms / 1000)
+        if not scope.cancelled_caught:
+            await self._step(lambda: self._send_observation(effect))
+
+    def _send_observation(self, effect: fx.Observe) -> list[fx.Effect]:
+        own = self._observe(wall_clock_ms())
+        domain = self._context.domain
+        observed = wire.Observed(effect.view, self._me, own.body.encode(), bytes(64))
+        digest = digest_of(domain, observed)
+        signature = self._signer.observation(digest)
+        observed = wire.Observed(effect.view, self._me, observed.body, signature)
+        if self._journal is not None:
+            body = observed.body
+            self._journal.signed_observation(domain, effect.view, digest, body, signature)
+        now_ns = time.monotonic_ns()
+        self._observed_ns[effect.view] = now_ns
+        for old in [view for view in self._observed_ns if view < effect.view - 8]:
+            del self._observed_ns[old]
+        age_ns = None if own.newest_ns is None else now_ns - own.newest_ns
+        self._events.observed(effect.view, own.body, age_ns)
+        self._send(wire.ObservationMessage(observed), effect.to)
+        return []
+
+    async def _certify_votes(self, effect: fx.CertifyVotes) -> None:
+        try:
+            qc = await trio.to_thread.run_sync(
+                self._verifier.certify_votes, effect.header, effect.block_id, effect.shares
+            )
+        except BadShares as error:
+            bad = error.signers
+            self._accuse_all(bad, "a vote whose share does not verify")
+            await self._step(lambda: self._core.on_bad_shares(effect.header, bad, wall_clock_ms()))
+        else:
+            await self._step(lambda: self._core.on_certificate(qc, wall_clock_ms()))
+
+    async def _certify_timeouts(self, effect: fx.CertifyTimeouts) -> None:
+        try:
+            tc: TC = await trio.to_thread.run_sync(
+                self._verifier.certify_timeouts, effect.view, effect.shares, effect.high_qc
+            )
+        except BadShares as error:
+            bad = error.signers
+            self._accuse_all(bad, "a timeout whose share does not verify")
+            await self._step(
+                lambda: self._core.on_bad_timeout_shares(effect.view, bad, wall_clock_ms())
+            )
+        else:
+            await self._step(lambda: self._core.on_timeout_certificate(tc, wall_clock_ms()))
+
+    def _accuse_all(self, members: Sequence[int], reason: str) -> None:
+        for member in members:
+            self._accuse(member, reason)
+
+    async def _load_blocks(self, request: wire.BlockRequest, member: int) -> None:
+        """Answer from the store; one request of a member at a time, others of its are dropped."""
+        if member in self._loading:
+            return
+        self._loading.add(member)
+        try:
+            blocks = await trio.to_thread.run_sync(
+                self._store.blocks_from,
+                self._context.domain,
+                request.block_id,
+                request.known_view,
+                self._context.id_of,
+            )
+        finally:
+            self._loading.discard(member)
+        self._send(wire.BlockResponse(request.block_id, blocks), (member,))
+
+    def _certified(self, effect: fx.Certified) -> None:
+        if self._journal is not None:
+            self._journal.certified(
+                self._context.domain,
+                effect.block_id,
+                effect.block,
+                self._context.id_of(effect.block.justify),
+                effect.qc,
+                self._words_of(effect.state),
+            )
+        sent_ns = self._observed_ns.get(effect.block.view)
+        latency_ns = None if sent_ns is None else time.monotonic_ns() - sent_ns
+        self._events.certified(effect.block_id, effect.block, effect.qc, effect.state, latency_ns)
+
+    def _committed(self, effect: fx.Committed) -> None:
+        domain = self._context.domain
+        block = effect.block
+        self._store.commit_block(
+            domain, effect.block_id, block.height, block.view, self._encode_state(effect.state)
+        )
+        if self._journal is not None:
+            parent_id = self._context.id_of(block.justify)
+            self._journal.committed(domain, effect.block_id, block, parent_id)
+        self._events.committed(effect.block_id, block, effect.state)
+
+    async def _keep_evidence(self, effect: fx.Equivocation) -> None:
+        """Check both shares of an offence, then keep them: one bad share proves nothing."""
+        domain = self._context.domain
+
+        def digest(what: wire.Header | int) -> bytes:
+            if isinstance(what, int):
+                return timeout_digest(domain, effect.view, what)
+            return what.id(domain)
+
+        def genuine() -> bool:
+            return all(
+                self._verifier.is_share(effect.member, digest(what), share)
+                for what, share in (
+                    (effect.first, effect.first_share),
+                    (effect.second, effect.second_share),
+                )
+            )
+
+        if not await trio.to_thread.run_sync(genuine):
+            self._accuse(effect.member, "a second vote or timeout that is not even signed")
+            return
+        _log.error("peer.equivocated", member=effect.member, view=effect.view, kind=effect.kind)
+        self._events.equivocated(effect)

@@ -1,0 +1,262 @@
+"""Signatures: everything that peers sign is checked here before the core sees it.
+
+Votes and timeouts are the exception: their shares are collected unchecked and verified once, as an
+aggregate. Methods block for up to some milliseconds and may run in any thread.
+"""
+
+from collections import OrderedDict
+from collections.abc import Hashable, Mapping, Sequence
+
+from blspy import G1Element, G2Element, PopSchemeMPL
+from nacl.exceptions import BadSignatureError
+from nacl.signing import VerifyKey
+
+from consensus import rules
+from consensus.committee import EpochContext, bitmap_of, signers_of
+from consensus.digests import proposal_digest, timeout_digest
+from consensus.errors import InvalidMessage
+from consensus.messages import (
+    QC,
+    TC,
+    BlockResponse,
+    Certificate,
+    Header,
+    Message,
+    ObservationMessage,
+    Observed,
+    Proposal,
+    Timeout,
+    TimeoutGroup,
+)
+from node.payload import decode_payload, digest_of
+
+
+class BadShares(Exception):
+    """Some shares of a quorum do not verify; `signers` sent them."""
+
+    def __init__(self, signers: Sequence[int]) -> None:
+        super().__init__(f"bad shares of members {list(signers)}")
+        self.signers = tuple(signers)
+
+
+class _Remembered:
+    """What was verified before: the newest so many, oldest forgotten first."""
+
+    def __init__(self, size: int) -> None:
+        self._size = size
+        self._known: OrderedDict[Hashable, None] = OrderedDict()
+
+    def __contains__(self, item: Hashable) -> bool:
+        return item in self._known
+
+    def add(self, item: Hashable) -> None:
+        self._known[item] = None
+        while len(self._known) > self._size:
+            try:
+                self._known.popitem(last=False)
+            except KeyError:
+                return  # Another thread made room.
+
+
+class Verifier:
+    """Checks signatures against the keys of one epoch."""
+
+    def __init__(self, context: EpochContext) -> None:
+        members = context.configuration.members
+        self._context = context
+        self._bls = [G1Element.from_bytes(member.bls_key_compressed) for member in members]
+        self._ed25519 = [VerifyKey(member.ed25519_key) for member in members]
+        self._qcs = _Remembered(256)
+        self._tcs = _Remembered(64)
+        self._observed = _Remembered(8 * context.n)
+
+    def is_cheap(self, message: Message) -> bool:
+        """Tell whether `check` takes well under a millisecond: no pairing, few signatures."""
+        match message:
+            case Proposal(block=block, tc=tc):
+                unknown = sum(o not in self._observed for o in decode_payload(block.payload))
+                return unknown <= 4 and self._known_qc(block.justify) and self._known_tc(tc)
+            case Timeout(qc=qc, tc=tc) | Certificate(qc=qc, tc=tc):
+                return self._known_qc(qc) and self._known_tc(tc)
+            case BlockResponse(blocks=blocks):
+                return not blocks
+            case _:
+                return True
+
+    def check(self, sender: int, message: Message) -> None:
+        """Check all that must be checked before the core sees a message.
+
+        Raises `InvalidMessage`.
+        """
+        match message:
+            case ObservationMessage(observed=observed):
+                if observed.member != sender:
+                    raise InvalidMessage("an observation in another member's name")
+                self.check_observed(observed)
+            case Proposal():
+                self._check_proposal(sender, message)
+            case Timeout(qc=qc, tc=tc) | Certificate(qc=qc, tc=tc):
+                self.check_qc(qc)
+                if tc is not None:
+                    self.check_tc(tc)
+            case BlockResponse(blocks=blocks):
+                for block in blocks:
+                    self.check_qc(block.justify)
+                    for observed in decode_payload(block.payload):
+                        self.check_observed(observed)
+            case _:
+                pass
+
+    def _check_proposal(self, sender: int, proposal: Proposal) -> None:
+        rules.check_proposal(self._context, sender, proposal)
+        block_id = proposal.block.header.id(self._context.domain)
+        self._check_ed25519(sender, proposal_digest(block_id), proposal.signature)
+        for observed in decode_payload(proposal.block.payload):
+            self.check_observed(observed)
+        self.check_qc(proposal.block.justify)
+        if proposal.tc is not None:
+            self.check_tc(proposal.tc)
+
+    def check_observed(self, observed: Observed) -> None:
+        """Check an observation's signature; raise `InvalidMessage`."""
+        if observed in self._observed:
+            return
+        if observed.member >= self._context.n:
+            raise InvalidMessage("an observation of a member beyond the committee")
+        digest = digest_of(self._context.domain, observed)
+        self._check_ed25519(observed.member, digest, observed.signature)
+        self._observed.add(observed)
+
+    def _check_ed25519(self, member: int, digest: bytes, signature: bytes) -> None:
+        try:
+            self._ed25519[member].verify(digest, signature)
+        except BadSignatureError:
+            raise InvalidMessage("a bad Ed25519 signature") from None
+
+    def _known_qc(self, qc: QC) -> bool:
+        return qc == self._context.genesis_qc or qc in self._qcs
+
+    def _known_tc(self, tc: TC | None) -> bool:
+        return tc is None or tc in self._tcs
+
+    def check_qc(self, qc: QC) -> None:
+        """Check a certificate as a whole; raise `InvalidMessage`."""
+        if self._known_qc(qc):
+            return
+        rules.check_qc(self._context, qc)
+        keys = [self._bls[signer] for signer in signers_of(qc.bitmap)]
+        digest = qc.header.id(self._context.domain)
+        if not PopSchemeMPL.fast_aggregate_verify(keys, digest, _signature(qc.aggregate)):
+            raise InvalidMessage("a QC whose signature does not verify")
+        self._qcs.add(qc)
+
+    def check_tc(self, tc: TC) -> None:
+        """Check a timeout certificate as a whole; raise `InvalidMessage`."""
+        if tc in self._tcs:
+            return
+        rules.check_tc(self._context, tc)
+        self.check_qc(tc.high_qc)
+        domain = self._context.domain
+        keys = []
+        digests = []
+        for group in tc.groups:
+            keys.append(self._sum_of_keys(signers_of(group.bitmap)))
+            digests.append(timeout_digest(domain, tc.view, group.high_qc_view))
+        if not PopSchemeMPL.aggregate_verify(keys, digests, _signature(tc.aggregate)):
+            raise InvalidMessage("a TC whose signature does not verify")
+        self._tcs.add(tc)
+
+    def _sum_of_keys(self, signers: Sequence[int]) -> G1Element:
+        total = self._bls[signers[0]]
+        for signer in signers[1:]:
+            total = total + self._bls[signer]
+        return total
+
+    def is_share(self, member: int, digest: bytes, share: bytes) -> bool:
+        """Tell whether one member's BLS share verifies; for evidence and for finding bad ones."""
+        try:
+            return bool(PopSchemeMPL.verify(self._bls[member], digest, _signature(share)))
+        except InvalidMessage:
+            return False
+
+    def certify_votes(self, header: Header, block_id: bytes, shares: Mapping[int, bytes]) -> QC:
+        """Aggregate a quorum's shares on one header; raise `BadShares`."""
+        parsed = _parse(shares)
+        aggregate = PopSchemeMPL.aggregate(list(parsed.values()))
+        keys = [self._bls[signer] for signer in parsed]
+        if not PopSchemeMPL.fast_aggregate_verify(keys, block_id, aggregate):
+            digests = dict.fromkeys(shares, block_id)
+            raise BadShares(self._find_bad(list(parsed), digests, parsed))
+        qc = QC(header, bitmap_of(sorted(shares)), bytes(aggregate))
+        self._qcs.add(qc)
+        return qc
+
+    def certify_timeouts(
+        self, view: int, shares: Mapping[int, tuple[int, bytes]], high_qc: QC
+    ) -> TC:
+        """Aggregate a quorum's shares on leaving a view; raise `BadShares`."""
+        domain = self._context.domain
+        parsed = _parse({signer: share for signer, (_, share) in shares.items()})
+        reported: dict[int, list[int]] = {}
+        for signer, (high_qc_view, _) in sorted(shares.items()):
+            reported.setdefault(high_qc_view, []).append(signer)
+        views = sorted(reported)
+        keys = [self._sum_of_keys(reported[high]) for high in views]
+        digests = [timeout_digest(domain, view, high) for high in views]
+        aggregate = PopSchemeMPL.aggregate(list(parsed.values()))
+        if not PopSchemeMPL.aggregate_verify(keys, digests, aggregate):
+            by_signer = {
+                signer: timeout_digest(domain, view, high) for signer, (high, _) in shares.items()
+            }
+            raise BadShares(self._find_bad(list(parsed), by_signer, parsed))
+        groups = tuple(TimeoutGroup(high, bitmap_of(reported[high])) for high in views)
+        tc = TC(view, groups, bytes(aggregate), high_qc)
+        self._tcs.add(tc)
+        return tc
+
+    def _find_bad(
+        self,
+        signers: Sequence[int],
+        digests: Mapping[int, bytes],
+        shares: Mapping[int, G2Element],
+    ) -> list[int]:
+        """Return whose shares are bad, given that their aggregate is, by halving.
+
+        Bad shares that cancel each other within a half that verifies are not named, and need not
+        be: the shares that are left verify as an aggregate.
+        """
+        if len(signers) == 1:
+            return list(signers)
+        bad: list[int] = []
+        middle = len(signers) // 2
+        for half in (signers[:middle], signers[middle:]):
+            keys = [self._bls[signer] for signer in half]
+            aggregate = PopSchemeMPL.aggregate([shares[signer] for signer in half])
+            covered = [digests[signer] for signer in half]
+            if not PopSchemeMPL.aggregate_verify(keys, covered, aggregate):
+                bad += self._find_bad(half, digests, shares)
+        return bad
+
+
+def _signature(encoded: bytes) -> G2Element:
+    """Return a point of the group; raise `InvalidMessage` for anything else, infinity included."""
+    try:
+        point = G2Element.from_bytes(encoded)
+    except (ValueError, RuntimeError):
+        raise InvalidMessage("bytes that are no point of G2") from None
+    if point == G2Element():
+        raise InvalidMessage("the infinity signature")
+    return point
+
+
+def _parse(shares: Mapping[int, bytes]) -> dict[int, G2Element]:
+    parsed: dict[int, G2Element] = {}
+    bad: list[int] = []
+    for signer, share in sorted(shares.items()):
+        try:
+            parsed[signer] = _signature(share)
+        except InvalidMessage:
+            bad.append(signer)
+    if bad:
+        raise BadShares(bad)
+    return parsed
