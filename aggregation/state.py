@@ -152,5 +152,5 @@ def _problems(feed: FeedState, observed_at_ms: int) -> Iterator[str]:
         yield "a level belongs to the healing rounds of a halted feed"
     if feed.level_low == 0 and feed.level_high > 0:
         yield "level_low to level_high is no range"
-    if feed.phase is Phase.STEADY and feed.rounds > 0:
-        yield "a steady feed counts no rounds"
+    if feed.rounds > 0 and (feed.phase is Phase.STEADY or feed.status is Status.UNAVAILABLE):
+        yield "only a feed that heals counts rounds"
