@@ -1,1 +1,1 @@
-"""Prices from exchanges: sources, their supervision and the catalogue, see README.md."""
+"""Supervised market-data sources on asyncio, see README.md."""

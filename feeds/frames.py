@@ -1,0 +1,130 @@
+"""What one frame of an exchange can mean, and the bounds on the tokens inside it.
+
+A venue's decoder turns each text frame into these and into nothing else. What it does not
+understand is `Undecodable`: counted, never guessed.
+"""
+
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Annotated
+
+from msgspec import Meta, Raw
+
+from aggregation.quote import parse_decimal
+
+REASON_LENGTH_MAX = 200
+DIGITS_MAX = 19
+DECIMAL_LENGTH_MAX = 40
+
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_MILLISECOND = timedelta(milliseconds=1)
+
+WholeNumber = Annotated[int, Meta(ge=0, le=2**63 - 1)]
+"""A counter or a time in a JSON number: an integer that fits 63 bits."""
+
+UtcTime = Annotated[datetime, Meta(tz=True)]
+"""An RFC 3339 time with its zone."""
+
+
+@dataclass(frozen=True, slots=True)
+class Price:
+    """The top of one book, scaled by 10**QUOTE_SCALE; a side that is empty is 0.
+
+    `last` is None unless that trade is as fresh as the book. `sequence` orders the frames of one
+    symbol on one connection, the exchange's time does where there is none.
+    """
+
+    symbol: str
+    bid: int
+    ask: int
+    last: int | None = None
+    exchange_time_ms: int | None = None
+    sequence: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Acknowledged:
+    """The exchange accepted the subscription that bears this key."""
+
+    key: str
+
+
+@dataclass(frozen=True, slots=True)
+class Refused:
+    """The exchange refused a request; `key` is None if it does not say which."""
+
+    key: str | None
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Alive:
+    """A heartbeat, a pong, or a well-formed message that carries nothing we need."""
+
+
+@dataclass(frozen=True, slots=True)
+class Trading:
+    """Whether the exchange says that it is trading; prices count only while it is."""
+
+    online: bool
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Reconnect:
+    """The exchange asks us to open a new connection."""
+
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Undecodable:
+    """A frame that broke the exchange's own format."""
+
+    reason: str
+
+
+Decoded = Price | Acknowledged | Refused | Alive | Trading | Reconnect | Undecodable
+
+ALIVE = Alive()
+
+
+def told(text: object) -> str:
+    """Make text from outside fit for a log line: one line, printable, bounded."""
+    shown = "".join(c if c.isprintable() else "?" for c in str(text)[:REASON_LENGTH_MAX])
+    return shown or "no reason given"
+
+
+def scaled_text(token: str) -> int:
+    """Scale a decimal from a JSON string exactly; the empty string, an empty side, is 0.
+
+    Raises ValueError for anything else that is not a plain decimal.
+    """
+    if token == "":
+        return 0
+    if len(token) > DECIMAL_LENGTH_MAX:
+        raise ValueError(f"a decimal of {len(token)} characters")
+    return parse_decimal(token)
+
+
+def scaled_number(token: Raw) -> int:
+    """Scale a JSON number exactly, from the very characters that arrived.
+
+    Raises ValueError for anything that is not a plain decimal, strings and null included.
+    """
+    raw = bytes(token)
+    if len(raw) > DECIMAL_LENGTH_MAX:
+        raise ValueError(f"a decimal of {len(raw)} characters")
+    return parse_decimal(raw.decode("ascii"))
+
+
+def whole_text(token: str) -> int:
+    """Return a non-negative integer that is written in a JSON string; ValueError otherwise."""
+    if not (token.isascii() and token.isdigit() and len(token) <= DIGITS_MAX):
+        raise ValueError(f"not a whole number: {told(token)!r}")
+    return int(token)
+
+
+def unix_ms(time: datetime) -> int:
+    """Return Unix milliseconds, rounded down."""
+    return (time - _EPOCH) // _MILLISECOND

@@ -1,0 +1,103 @@
+"""All sources of a feed table, kept alive in one asyncio task tree."""
+
+import asyncio
+import logging
+from collections.abc import Callable, Mapping
+from typing import NoReturn
+
+import aiohttp
+
+from aggregation.quote import RawQuote
+from aggregation.table import FeedTable
+from feeds.connection import Connection
+from feeds.newest import NewestQuotes, SourceKey
+from feeds.source import Source, SourceHealth
+from feeds.supervision import Supervision
+from feeds.venue import VenueEndpoint
+from feeds.venues import VENUES
+
+CONFLATE_S = 0.002
+"""Least time between two batches: a hop to another thread costs more than a quote."""
+
+Sink = Callable[[Mapping[SourceKey, RawQuote]], None]
+"""Takes the newest quotes since the last call, on the asyncio thread; must not block."""
+
+_LOG = logging.getLogger(__name__)
+
+
+class FeedService:
+    """Streams the newest quotes of every source of a feed table into a sink.
+
+    `endpoints` replaces the exchanges' own addresses by venue name. Raises ValueError for a
+    venue that is not known.
+    """
+
+    def __init__(
+        self,
+        table: FeedTable,
+        endpoints: Mapping[str, VenueEndpoint],
+        sink: Sink,
+        supervision: Supervision | None = None,
+    ) -> None:
+        self._sink = sink
+        self._supervision = supervision or Supervision()
+        self._newest = NewestQuotes()
+        unknown = sorted(set(endpoints) - set(VENUES))
+        if unknown:
+            raise ValueError(
+                f"endpoint for unknown venue {unknown[0]!r}: known are {', '.join(VENUES)}"
+            )
+        self._connections = [
+            Connection(
+                VENUES[venue],
+                endpoints.get(venue, VENUES[venue].endpoint).ws_url,
+                sources,
+                self._newest,
+                self._supervision,
+            )
+            for venue, sources in _sources_by_venue(table).items()
+        ]
+
+    async def run(self) -> NoReturn:
+        """Connect to all venues and deliver quotes until cancelled."""
+        async with (
+            aiohttp.ClientSession(
+                cookie_jar=aiohttp.DummyCookieJar(), headers={"User-Agent": "didyma"}
+            ) as session,
+            asyncio.TaskGroup() as tasks,
+        ):
+            for connection in self._connections:
+                tasks.create_task(connection.run(session))
+            while True:
+                self._deliver(await self._newest.take())
+                await asyncio.sleep(CONFLATE_S)
+
+    def health(self) -> list[SourceHealth]:
+        """Return a snapshot of every source, by venue and pair; any thread may ask."""
+        now_ns = self._supervision.monotonic_ns()
+        return [
+            snapshot for connection in self._connections for snapshot in connection.health(now_ns)
+        ]
+
+    def _deliver(self, quotes: Mapping[SourceKey, RawQuote]) -> None:
+        try:
+            self._sink(quotes)
+        except Exception:
+            # The next batch holds newer quotes anyway; without feeds the node would be blind.
+            _LOG.exception("the taker of quotes failed; a batch of %d is lost", len(quotes))
+
+
+def _sources_by_venue(table: FeedTable) -> dict[str, list[Source]]:
+    """Return one record per (venue, pair), with the most generous age limit of its users."""
+    ages_ms: dict[SourceKey, int] = {}
+    for feed in table.feeds:
+        for spec in feed.sources:
+            key = (spec.venue, spec.base, spec.quote)
+            ages_ms[key] = max(spec.max_age_ms, ages_ms.get(key, 0))
+    by_venue: dict[str, list[Source]] = {}
+    for (name, base, quote), age_ms in sorted(ages_ms.items()):
+        venue = VENUES.get(name)
+        if venue is None:
+            raise ValueError(f"{base}/{quote} at {name!r}: known venues are {', '.join(VENUES)}")
+        by_venue.setdefault(name, []).append(Source(base, quote, venue.symbol(base, quote), age_ms))
+    return by_venue

@@ -1,0 +1,109 @@
+"""OKX, WebSocket API v5: `bbo-tbt`, the top of the book tick by tick.
+
+https://www.okx.com/docs-v5/en/#overview-websocket. The ping is the bare text `ping`, answered
+by `pong`; without traffic the exchange hangs up after 30 s. Before a service upgrade it sends a
+notice with code 64008.
+"""
+
+import re
+from collections.abc import Sequence
+
+from msgspec import Struct
+from msgspec.json import Decoder, encode
+
+from feeds.frames import (
+    ALIVE,
+    Acknowledged,
+    Decoded,
+    Price,
+    Reconnect,
+    Refused,
+    WholeNumber,
+    scaled_text,
+    told,
+    whole_text,
+)
+from feeds.venue import Liveness, Ping, Subscription, Venue, VenueEndpoint
+
+_CHANNEL = "bbo-tbt"
+_CODE_SERVICE_UPGRADE = "64008"
+_REFUSED_INSTRUMENT = re.compile(r"instId:([A-Z0-9]{1,12}-[A-Z0-9]{1,12})\b")
+
+
+class _Argument(Struct, frozen=True):
+    channel: str = ""
+    instId: str = ""
+
+
+class _Top(Struct, frozen=True):
+    asks: list[list[str]]
+    bids: list[list[str]]
+    ts: str
+    seqId: WholeNumber | None = None
+
+
+class _Frame(Struct, frozen=True):
+    event: str = ""
+    arg: _Argument | None = None
+    data: list[_Top] | None = None
+    code: str = ""
+    msg: str = ""
+
+
+_FRAME = Decoder(_Frame)
+
+
+def _subscribe(symbols: Sequence[str]) -> list[Subscription]:
+    arguments = [{"channel": _CHANNEL, "instId": symbol} for symbol in symbols]
+    request = encode({"op": "subscribe", "args": arguments}).decode()
+    return [Subscription(request, {symbol: (symbol,) for symbol in symbols})]
+
+
+def _best(levels: list[list[str]]) -> int:
+    if not levels:
+        return 0
+    if not levels[0]:
+        raise ValueError("a book level without a price")
+    return scaled_text(levels[0][0])
+
+
+def _read(frame: str) -> Sequence[Decoded]:
+    if frame == "pong":
+        return (ALIVE,)
+    received = _FRAME.decode(frame)
+    match received.event:
+        case "" if received.arg is not None and received.data is not None:
+            if received.arg.channel != _CHANNEL:
+                raise ValueError(f"data of a channel nobody asked for: {told(received.arg)}")
+            return [
+                Price(
+                    symbol=received.arg.instId,
+                    bid=_best(top.bids),
+                    ask=_best(top.asks),
+                    exchange_time_ms=whole_text(top.ts),
+                    sequence=top.seqId,
+                )
+                for top in received.data
+            ]
+        case "":
+            raise ValueError("neither data nor an event")
+        case "subscribe" if received.arg is not None and received.arg.channel == _CHANNEL:
+            return (Acknowledged(received.arg.instId),)
+        case "error":
+            refused = _REFUSED_INSTRUMENT.search(received.msg)
+            return (Refused(refused and refused[1], told(f"{received.code} {received.msg}")),)
+        case "notice" if received.code == _CODE_SERVICE_UPGRADE:
+            return (Reconnect(told(received.msg)),)
+        case _:
+            return (ALIVE,)
+
+
+OKX = Venue(
+    name="okx",
+    endpoint=VenueEndpoint("wss://ws.okx.com:8443/ws/v5/public", "https://www.okx.com"),
+    symbol_form="{base}-{quote}",
+    subscribe=_subscribe,
+    read=_read,
+    liveness=Liveness(any_frame_s=25, price_s=30),
+    ping=Ping(10, lambda _count: "ping"),
+)
