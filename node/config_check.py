@@ -1,0 +1,116 @@
+"""Whether a configuration fits the files that it names, without opening any key."""
+
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from typing import TypeVar
+
+from node import network_file
+from node.config import Config
+from node.errors import OperatorError, Problem
+from node.keys.account_key import account_address_of
+from node.keys.bls_key import bls_public_key_of
+from node.keys.identity_key import identity_public_key_of
+from node.keys.password import read_password
+from node.network_file import NetworkFile
+
+_Found = TypeVar("_Found")
+
+
+def check_files(config: Config) -> list[Problem]:
+    """Return everything that would keep a node with this configuration from working.
+
+    Looks at the committee file, at modes and public parts of the key files, at the password files,
+    and at whether all of them are of the same member.
+    """
+    check = _FileCheck()
+    keys = config.keys
+    network = check.found(
+        "node.network_file",
+        config.node.network_file,
+        lambda: network_file.load(config.node.network_file),
+    )
+    identity = check.found(
+        "keys.identity", keys.identity, lambda: identity_public_key_of(keys.identity)
+    )
+    bls = account = None
+    if (path := keys.bls) is not None:
+        bls = check.found("keys.bls", path, lambda: bls_public_key_of(path))
+    if (account_path := keys.account) is not None:
+        account = check.found(
+            "keys.account", account_path, lambda: account_address_of(account_path)
+        )
+    for name in ("identity_password_file", "bls_password_file", "account_password_file"):
+        if (file := getattr(keys, name)) is not None:
+            check.found(f"keys.{name}", file, partial(read_password, file))
+    if network is not None:
+        problems = [
+            *_member_problems(config, network, identity, bls, account),
+            *_peer_problems(config, network),
+        ]
+        return [*check.problems, *problems]
+    return check.problems
+
+
+class _FileCheck:
+    def __init__(self) -> None:
+        self.problems: list[Problem] = []
+
+    def found(self, key: str, path: Path, read: Callable[[], _Found]) -> _Found | None:
+        try:
+            return read()
+        except OperatorError as error:
+            self.problems.append(Problem(str(path), str(error), key))
+            return None
+
+
+def _member_problems(
+    config: Config,
+    network: NetworkFile,
+    identity: bytes | None,
+    bls: bytes | None,
+    account: bytes | None,
+) -> list[Problem]:
+    if config.node.member is None:
+        return []
+    where = str(config.node.network_file)
+    try:
+        member = network.members[network.index_of(config.node.member)]
+    except OperatorError as error:
+        return [Problem(where, str(error), "node.member")]
+    pairs = (
+        ("keys.identity", identity, member.ed25519_key, "Ed25519 key"),
+        ("keys.bls", bls, member.bls_key, "BLS key"),
+        ("keys.account", account, member.operator, "account"),
+    )
+    return [
+        Problem(
+            where,
+            f"lists another {what} for {member.name} than this key file holds",
+            key,
+            "point the configuration at the key files that the member was registered with",
+        )
+        for key, ours, listed, what in pairs
+        if ours is not None and ours != listed
+    ]
+
+
+def _peer_problems(config: Config, network: NetworkFile) -> list[Problem]:
+    named = {peer.member for peer in config.p2p.peers}
+    where = str(config.node.network_file)
+    strangers = [
+        Problem(where, f"has no member {name!r}", "p2p.peers", "remove or correct the entry")
+        for name in sorted(named - set(network.member_names))
+    ]
+    others = set(network.member_names) - {config.node.member}
+    if config.node.member is None:
+        return strangers
+    return strangers + [
+        Problem(
+            where,
+            f"has a member {name!r} whose address is not configured",
+            "p2p.peers",
+            f'add [[p2p.peers]] with member = "{name}" and its address',
+        )
+        for name in sorted(others - named)
+    ]
