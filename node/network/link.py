@@ -39,6 +39,7 @@ class Link:
         self.member = member
         self.since = trio.current_time()
         self.reason = ""
+        self.misbehaved = False
         self._session = connection.session
         self._stream = connection.stream
         self._inbox = inbox
@@ -64,10 +65,7 @@ class Link:
         self._scope.cancel()
 
     async def run(self) -> None:
-        """Carry frames until the connection ends; raise `Misbehaved` if that is the peer's fault.
-
-        `reason` then tells why it ended.
-        """
+        """Carry frames until the connection ends; `reason` and `misbehaved` then tell why."""
         try:
             with self._scope:
                 async with trio.open_nursery() as nursery:
@@ -75,9 +73,10 @@ class Link:
                     nursery.start_soon(self._write)
                     await self._read()
         except* (Misbehaved, FrameTooLong, ProtocolViolation) as faults:
+            self.misbehaved = True
             self.close(str(faults.exceptions[0]))
-            raise Misbehaved(self.reason) from None
         except* SessionClosed as ends:
+            self.misbehaved = self._session.violated
             self.close(str(ends.exceptions[0]))
         finally:
             self.close("cancelled")

@@ -21,7 +21,7 @@ from node.network.dialer import Redial
 from node.network.host import Host
 from node.network.inbox import Inbox
 from node.network.limits import Limits
-from node.network.link import Link, Misbehaved, Traffic
+from node.network.link import Link, Traffic
 from node.network.standing import Standing
 
 if TYPE_CHECKING:
@@ -218,8 +218,8 @@ class Mesh:
                 await self._carry(host, socket, handshake, peer)
             if handshake.cancelled_caught:
                 peer.last_error = "no handshake in time"
-        except Exception as error:
-            peer.last_error = _described(error)
+        except* Exception as errors:
+            peer.last_error = _described(errors)
         finally:
             if socket is not None:
                 socket.socket.close()
@@ -237,9 +237,9 @@ class Mesh:
                 await self._carry(host, socket, handshake, None)
             if handshake.cancelled_caught:
                 self.refused += 1
-        except Exception as error:
+        except* Exception as errors:
             self.refused += 1
-            _log.debug("inbound connection ended", reason=_described(error))
+            _log.debug("inbound connection refused", reason=_described(errors))
         finally:
             self._handshakes.pop(socket, None)
             socket.socket.close()
@@ -272,13 +272,17 @@ class Mesh:
         _log.info("member connected", member=peer.member)
         try:
             await link.run()
-        except Misbehaved as fault:
-            self.drop(peer.member, str(fault))
+        except* Exception as errors:
+            # A fault of ours. It costs this one connection, not the node.
+            link.close(_described(errors))
+            _log.error("link failed", member=peer.member, exc_info=errors)
         finally:
             if peer.link is link:
                 peer.link = None
             peer.last_heard = link.last_heard
             peer.last_error = link.reason
+            if link.misbehaved:
+                self.drop(peer.member, link.reason)
             _log.info("member disconnected", member=peer.member, reason=link.reason)
 
 

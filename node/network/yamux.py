@@ -150,6 +150,7 @@ class Session:
         self._closed = False
         self._accepting = True
         self.reason = "open"
+        self.violated = False
         self.last_heard = trio.current_time()
 
     @property
@@ -165,6 +166,7 @@ class Session:
                 await self._read()
                 nursery.cancel_scope.cancel()
         except* ProtocolViolation as violations:
+            self.violated = True
             self.abort(str(violations.exceptions[0]))
         except* (trio.BrokenResourceError, trio.ClosedResourceError):
             self.abort("connection lost")
