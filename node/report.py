@@ -7,33 +7,22 @@ is *genuine* (signature, quorum, feed root, id) only a committee file can tell: 
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from enum import IntEnum
 from typing import Annotated, Final
 
 import msgspec
 from msgspec import Meta, Struct
 
+from aggregation.encoding import decode_answer, unpack_words
+from aggregation.status import Status
+from aggregation.table import FEEDS_PER_WORD
 from consensus.messages import Header
 from consensus.types import MEMBERS_MAX
 
 REPORT_BYTES_MAX: Final = 1 << 20
 """No report file is longer."""
 
-ANSWERS_PER_WORD: Final = 4
 WORDS_MAX: Final = 1 << 12
-_ANSWER_BITS: Final = 64
-_CONFIDENCE_UNKNOWN: Final = 0xFFF
 _PRICE = re.compile(r"(0|[1-9][0-9]{0,14})(?:\.([0-9]{1,15}))?")
-
-
-class Status(IntEnum):
-    """What an answer says of itself."""
-
-    UNAVAILABLE = 0
-    LIVE = 1
-    CARRIED = 2
-    DEGRADED = 3
-    HALTED = 4
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,31 +68,19 @@ class ReportError(ValueError):
     """A report file is malformed; the text says where."""
 
 
-def unpack_answer(words: Sequence[int], index: int) -> tuple[int, int, int]:
-    """Return (price, confidence code, status number) of one feed, as the words hold them."""
-    lane = ANSWERS_PER_WORD - 1 - index % ANSWERS_PER_WORD
-    answer = words[index // ANSWERS_PER_WORD] >> lane * _ANSWER_BITS & (1 << _ANSWER_BITS) - 1
-    return answer >> 16, answer >> 4 & 0xFFF, answer & 0xF
-
-
-def confidence_ppm(code: int) -> int | None:
-    """Return what a 12-bit confidence stands for, in parts per million; None for unknown."""
-    return None if code == _CONFIDENCE_UNKNOWN else (code >> 4) << (code & 0xF)
-
-
 def answers_of(words: Sequence[int], feeds: Sequence[tuple[str, int]]) -> tuple[Answer, ...]:
     """Return the answers in words, given each feed's name and decimals in table order.
 
-    Raises ValueError if the words are not as many as the feeds need, or a status is unknown.
+    Raises ValueError if the words are not as many as the feeds need, or not as members write them.
     """
-    due = (len(feeds) + ANSWERS_PER_WORD - 1) // ANSWERS_PER_WORD
+    due = -(-len(feeds) // FEEDS_PER_WORD)
     if len(words) != due:
         raise ValueError(f"{len(feeds)} feeds need {due} words, not {len(words)}")
-    answers = []
-    for index, (feed, decimals) in enumerate(feeds):
-        price, code, status = unpack_answer(words, index)
-        answers.append(Answer(feed, price, decimals, confidence_ppm(code), Status(status)))
-    return tuple(answers)
+    decoded = [decode_answer(answer) for answer in unpack_words(words)]
+    return tuple(
+        Answer(feed, answer.price, decimals, answer.confidence_ppm, answer.status)
+        for (feed, decimals), answer in zip(feeds, decoded, strict=False)
+    )
 
 
 # The JSON form. Hexadecimal is lower-case and of one width, decimals are canonical: whatever is
@@ -143,7 +120,7 @@ class _ReportFile(Struct, frozen=True, forbid_unknown_fields=True):
     bitmap: _Bytes32
     signature: _Bytes96
     signers: Annotated[tuple[_Text, ...], Meta(max_length=MEMBERS_MAX)]
-    answers: Annotated[tuple[_AnswerFile, ...], Meta(max_length=WORDS_MAX * ANSWERS_PER_WORD)]
+    answers: Annotated[tuple[_AnswerFile, ...], Meta(max_length=WORDS_MAX * FEEDS_PER_WORD)]
     calldata: _CalldataFile | None = None
 
 
@@ -175,8 +152,7 @@ def report_to_json(report: Report, push_calldata: bytes | None = None) -> dict[s
         answers=tuple(_answer_file(answer) for answer in report.answers),
         calldata=None if push_calldata is None else _CalldataFile(_hex(push_calldata)),
     )
-    built = msgspec.to_builtins(form)
-    assert isinstance(built, dict)
+    built: dict[str, object] = msgspec.json.decode(msgspec.json.encode(form))
     if built["calldata"] is None:
         del built["calldata"]
     return built
