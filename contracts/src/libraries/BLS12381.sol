@@ -1,0 +1,269 @@
+// SPDX-License-Identifier: Apache-2.0
+pragma solidity 0.8.37;
+
+import {IOracle} from "../IOracle.sol";
+
+/// The place in memory where one signature is verified:
+///
+///   0x000 -G1 | 0x080 signature (G2) | 0x180 key (G1) | 0x200 hashed message (G2) | 0x300 scratch
+///
+/// The first 0x300 bytes are the input of the pairing precompile as it stands.
+type Workspace is uint256;
+
+/// @title BLS signatures over BLS12-381 by the precompiles of EIP-2537
+/// @notice Keys in G1, signatures in G2, ciphersuites BLS_SIG_/BLS_POP_BLS12381G2_XMD:SHA-256_SSWU_RO_POP_.
+/// @dev Each precompile's gas is capped, because a malformed point burns all that it is given, and
+/// both the call's flag and the size of what it returned are checked, because a call to a missing
+/// precompile succeeds. The arguments of a Yul expression are evaluated from the right, so
+/// `and(eq(returndatasize(), n), staticcall(...))` looks at the size after the call.
+library BLS12381 {
+    uint256 private constant WORKSPACE_BYTES = 0x400;
+
+    // The field's prime p and (p - 1) / 2, as upper and lower 256 bits.
+    uint256 private constant P_UPPER = 0x1a0111ea397fe69a4b1ba7b6434bacd7;
+    uint256 private constant P_LOWER =
+        0x64774b84f38512bf6730d2a0f6b0f6241eabfffeb153ffffb9feffffffffaaab;
+    uint256 private constant HALF_P_UPPER = 0x0d0088f51cbff34d258dd3db21a5d66b;
+    uint256 private constant HALF_P_LOWER =
+        0xb23ba5c279c2895fb39869507b587b120f55ffff58a9ffffdcff7fffffffd555;
+
+    // The message's length-to-expand and a zero byte (01 00 00), then the domain separation tag with
+    // its length behind it: 3 + 44 bytes. The two tags differ in three letters.
+    bytes32 private constant SUFFIX_OF_MESSAGES =
+        0x010000424c535f5349475f424c53313233383147325f584d443a5348412d3235;
+    bytes32 private constant SUFFIX_OF_PROOFS =
+        0x010000424c535f504f505f424c53313233383147325f584d443a5348412d3235;
+    bytes32 private constant SUFFIX_END =
+        0x365f535357555f524f5f504f505f2b0000000000000000000000000000000000;
+
+    /// Returns a fresh workspace with the negated generator in its place.
+    function workspace() internal pure returns (Workspace work) {
+        assembly ("memory-safe") {
+            work := mload(0x40)
+            mstore(0x40, add(work, WORKSPACE_BYTES))
+            mstore(work, 0x17f1d3a73197d7942695638c4fa9ac0f)
+            mstore(add(work, 0x20), 0xc3688c4f9774b905a14e3a3f171bac586c55e83ff97a1aeffb3af00adb22c6bb)
+            mstore(add(work, 0x40), 0x114d1d6855d545a8aa7d76c8cf2e21f2)
+            mstore(add(work, 0x60), 0x67816aef1db507c96655b9d5caac42364e6f38ba0ecb751bad54dcd6b939c2ca)
+        }
+    }
+
+    /// Puts a signature in its place; returns false if it is the point at infinity.
+    function putSignature(Workspace work, uint256[6] calldata signature) internal pure returns (bool finite) {
+        assembly ("memory-safe") {
+            let to := add(work, 0x80)
+            mstore(to, 0)
+            mstore(add(to, 0x40), 0)
+            mstore(add(to, 0x80), 0)
+            mstore(add(to, 0xc0), 0)
+            calldatacopy(add(to, 0x10), signature, 48)
+            calldatacopy(add(to, 0x50), add(signature, 48), 48)
+            calldatacopy(add(to, 0x90), add(signature, 96), 48)
+            calldatacopy(add(to, 0xd0), add(signature, 144), 48)
+        }
+        finite = !_isZero(Workspace.unwrap(work) + 0x80) || !_isZero(Workspace.unwrap(work) + 0x100);
+    }
+
+    /// As above, from memory.
+    function putSignatureFromMemory(Workspace work, uint256[6] memory signature)
+        internal
+        pure
+        returns (bool finite)
+    {
+        assembly ("memory-safe") {
+            let to := add(work, 0x80)
+            mstore(to, 0)
+            mstore(add(to, 0x40), 0)
+            mstore(add(to, 0x80), 0)
+            mstore(add(to, 0xc0), 0)
+            mcopy(add(to, 0x10), signature, 48)
+            mcopy(add(to, 0x50), add(signature, 48), 48)
+            mcopy(add(to, 0x90), add(signature, 96), 48)
+            mcopy(add(to, 0xd0), add(signature, 144), 48)
+        }
+        finite = !_isZero(Workspace.unwrap(work) + 0x80) || !_isZero(Workspace.unwrap(work) + 0x100);
+    }
+
+    /// Puts a key in its place; returns false if it is the point at infinity.
+    function putKey(Workspace work, uint256[4] memory key) internal pure returns (bool finite) {
+        uint256 to = keyPlace(work);
+        assembly ("memory-safe") {
+            mcopy(to, key, 0x80)
+        }
+        finite = !_isZero(to);
+    }
+
+    /// Returns where the key stands in memory. Its 128 bytes are followed by as many that may be used.
+    function keyPlace(Workspace work) internal pure returns (uint256) {
+        unchecked {
+            return Workspace.unwrap(work) + 0x180;
+        }
+    }
+
+    /// Returns whether the key in its place is a point other than infinity.
+    function keyIsFinite(Workspace work) internal pure returns (bool) {
+        return !_isZero(keyPlace(work));
+    }
+
+    /// Adds the G1 point at `place + 0x80` to the one at `place`. Does not check subgroups.
+    function addKey(uint256 place) internal view {
+        bool ok;
+        assembly ("memory-safe") {
+            // 375 gas
+            ok := staticcall(3000, 0x0b, place, 0x100, place, 0x80)
+            ok := and(eq(returndatasize(), 0x80), ok)
+        }
+        if (!ok) revert IOracle.PrecompileFailed(0x0b);
+    }
+
+    /// Writes -key to `to`. Sound for every point of the subgroup but infinity (none has y = 0).
+    function negate(uint256[4] memory key, uint256 to) internal pure {
+        assembly ("memory-safe") {
+            mcopy(to, key, 0x40)
+            let lower := mload(add(key, 0x60))
+            mstore(add(to, 0x40), sub(sub(P_UPPER, mload(add(key, 0x40))), gt(lower, P_LOWER)))
+            mstore(add(to, 0x60), sub(P_LOWER, lower))
+        }
+    }
+
+    /// Hashes what votes and registrations sign to its place in G2 (RFC 9380, hash_to_curve).
+    function hashMessage(Workspace work, bytes32 message) internal view {
+        uint256 suffix;
+        assembly ("memory-safe") {
+            let block_ := add(work, 0x200)
+            mstore(block_, 0)
+            mstore(add(block_, 0x20), 0)
+            mstore(add(block_, 0x40), message)
+            suffix := add(block_, 0x60)
+            mstore(suffix, SUFFIX_OF_MESSAGES)
+            mstore(add(suffix, 0x20), SUFFIX_END)
+        }
+        _hashToG2(work, suffix);
+    }
+
+    /// Hashes the key in its place, compressed to 48 bytes, as its proof of possession signs it.
+    function hashKey(Workspace work) internal view {
+        uint256 suffix;
+        assembly ("memory-safe") {
+            let upper := mload(add(work, 0x1c0))
+            let lower := mload(add(work, 0x1e0))
+            let greater := or(
+                gt(upper, HALF_P_UPPER),
+                and(eq(upper, HALF_P_UPPER), gt(lower, HALF_P_LOWER))
+            )
+            let block_ := add(work, 0x200)
+            mstore(block_, 0)
+            mstore(add(block_, 0x20), 0)
+            // The flags stand above the 381 bits of x. An x that reaches them is no field element,
+            // which the pairing finds out.
+            let flagged := or(mload(add(work, 0x180)), or(shl(127, 1), shl(125, greater)))
+            mstore(add(block_, 0x40), shl(128, flagged))
+            mstore(add(block_, 0x50), mload(add(work, 0x1a0)))
+            suffix := add(block_, 0x70)
+            mstore(suffix, SUFFIX_OF_PROOFS)
+            mstore(add(suffix, 0x20), SUFFIX_END)
+        }
+        _hashToG2(work, suffix);
+    }
+
+    /// Checks e(-G1, signature) · e(key, hashed message) = 1.
+    /// @return wellFormed False if a point is not one, or not of its subgroup.
+    /// @return equal Whether the signature is the key's on the message.
+    function pair(Workspace work) internal view returns (bool wellFormed, bool equal) {
+        assembly ("memory-safe") {
+            // 102,900 gas
+            wellFormed := staticcall(140000, 0x0f, work, 0x300, 0, 0x20)
+            wellFormed := and(eq(returndatasize(), 0x20), wellFormed)
+            equal := and(eq(mload(0), 1), wellFormed)
+        }
+    }
+
+    /// expand_message_xmd with SHA-256 to 256 bytes, hash_to_field, two maps and their sum. The
+    /// message stands, padded in front, from 0x200 to `suffix`, where 47 bytes of suffix follow.
+    function _hashToG2(Workspace work, uint256 suffix) private view {
+        bool ok;
+        assembly ("memory-safe") {
+            // 64 bytes at v, modulo p, in place.
+            function reduce(v) {
+                let upper := mload(v)
+                let lower := mload(add(v, 0x20))
+                // upper / (P_UPPER + 1) falls short of the quotient by less than 64; once more, by
+                // at most 1. The 512-bit product q · P_LOWER is taken modulo 2**256 and 2**256 - 1.
+                let q := div(upper, add(P_UPPER, 1))
+                let productLower := mul(q, P_LOWER)
+                let product := mulmod(q, P_LOWER, not(0))
+                upper := sub(
+                    sub(upper, mul(q, P_UPPER)),
+                    add(
+                        sub(sub(product, productLower), lt(product, productLower)),
+                        lt(lower, productLower)
+                    )
+                )
+                lower := sub(lower, productLower)
+
+                q := div(upper, add(P_UPPER, 1))
+                productLower := mul(q, P_LOWER)
+                product := mulmod(q, P_LOWER, not(0))
+                upper := sub(
+                    sub(upper, mul(q, P_UPPER)),
+                    add(
+                        sub(sub(product, productLower), lt(product, productLower)),
+                        lt(lower, productLower)
+                    )
+                )
+                lower := sub(lower, productLower)
+
+                if or(gt(upper, P_UPPER), and(eq(upper, P_UPPER), iszero(lt(lower, P_LOWER)))) {
+                    upper := sub(sub(upper, P_UPPER), lt(lower, P_LOWER))
+                    lower := sub(lower, P_LOWER)
+                }
+                mstore(v, upper)
+                mstore(add(v, 0x20), lower)
+            }
+
+            let start := add(work, 0x200)
+            let uniform := add(work, 0x300)
+            let counter := add(suffix, 2)
+            let chain := sub(counter, 0x20)
+
+            ok := staticcall(3000, 2, start, sub(add(suffix, 47), start), 0, 0x20)
+            ok := and(eq(returndatasize(), 0x20), ok)
+            let first := mload(0)
+            // b_i = H((b_0 ^ b_(i-1)) | i | tag): the counter stands on the suffix's zero byte.
+            let previous := 0
+            for { let i := 1 } lt(i, 9) { i := add(i, 1) } {
+                mstore(chain, xor(first, previous))
+                mstore8(counter, i)
+                ok := and(ok, staticcall(3000, 2, chain, 77, uniform, 0x20))
+                ok := and(eq(returndatasize(), 0x20), ok)
+                previous := mload(uniform)
+                uniform := add(uniform, 0x20)
+            }
+            uniform := add(work, 0x300)
+            reduce(uniform)
+            reduce(add(uniform, 0x40))
+            reduce(add(uniform, 0x80))
+            reduce(add(uniform, 0xc0))
+            // 23,800 gas each; they clear the cofactor. 600 gas for the sum.
+            ok := and(ok, staticcall(40000, 0x11, uniform, 0x80, start, 0x100))
+            ok := and(eq(returndatasize(), 0x100), ok)
+            ok := and(ok, staticcall(40000, 0x11, add(uniform, 0x80), 0x80, uniform, 0x100))
+            ok := and(eq(returndatasize(), 0x100), ok)
+            ok := and(ok, staticcall(3000, 0x0d, start, 0x200, start, 0x100))
+            ok := and(eq(returndatasize(), 0x100), ok)
+        }
+        if (!ok) revert IOracle.PrecompileFailed(0x11);
+    }
+
+    /// Returns whether 128 bytes of memory are zero.
+    function _isZero(uint256 place) private pure returns (bool zero) {
+        assembly ("memory-safe") {
+            zero := iszero(
+                or(
+                    or(mload(place), mload(add(place, 0x20))),
+                    or(mload(add(place, 0x40)), mload(add(place, 0x60)))
+                )
+            )
+        }
+    }
+}

@@ -1,0 +1,76 @@
+// SPDX-License-Identifier: Apache-2.0
+pragma solidity 0.8.37;
+
+/// One feed's agreed answer: price 48 bits | confidence 12 | status 4.
+type Answer is uint64;
+
+using Answers for Answer global;
+
+/// @title Decoding of answers
+library Answers {
+    uint8 internal constant UNAVAILABLE = 0;
+    uint8 internal constant LIVE = 1;
+    uint8 internal constant CARRIED = 2;
+    uint8 internal constant DEGRADED = 3;
+    uint8 internal constant HALTED = 4;
+
+    uint256 private constant CONFIDENCE_UNKNOWN = 0xfff;
+
+    /// Returns the price, scaled by 10**decimals of the feed.
+    function price(Answer answer) internal pure returns (uint256) {
+        return Answer.unwrap(answer) >> 16;
+    }
+
+    /// Returns the confidence in parts per million of the price, all ones if it is unknown.
+    function confidencePpm(Answer answer) internal pure returns (uint256) {
+        uint256 encoded = (Answer.unwrap(answer) >> 4) & 0xfff;
+        if (encoded == CONFIDENCE_UNKNOWN) return type(uint256).max;
+        return (encoded >> 4) << (encoded & 0xf);
+    }
+
+    /// Returns the status.
+    function status(Answer answer) internal pure returns (uint8) {
+        return uint8(Answer.unwrap(answer) & 0xf);
+    }
+}
+
+/// @title Words of four answers and the Merkle tree over them
+library Words {
+    /// Returns the answer of a feed from the word that holds it; the first feed stands uppermost.
+    function answerAt(uint256 word, uint256 feed) internal pure returns (Answer) {
+        return Answer.wrap(uint64(word >> ((3 - (feed & 3)) << 6)));
+    }
+
+    /// Returns the feed root over all words in table order, and zero for none.
+    /// @dev leaf = H(0x00 | index | count | word), node = H(0x01 | left | right); an odd node is
+    /// carried up. The count in each leaf fixes the number of words.
+    function root(uint256[] calldata words) internal pure returns (bytes32 top) {
+        // An index that does not fit its two bytes has no leaf of its own.
+        if (words.length > type(uint16).max) return 0;
+        assembly ("memory-safe") {
+            // Leaves and nodes are built at `nodes`; the preimage stands behind them.
+            let count := words.length
+            let nodes := mload(0x40)
+            let preimage := add(nodes, shl(5, count))
+            mstore8(preimage, 0)
+            for { let i := 0 } lt(i, count) { i := add(i, 1) } {
+                mstore(add(preimage, 1), shl(224, or(shl(16, i), count)))
+                mstore(add(preimage, 5), calldataload(add(words.offset, shl(5, i))))
+                mstore(add(nodes, shl(5, i)), keccak256(preimage, 37))
+            }
+            mstore8(preimage, 1)
+            for {} gt(count, 1) {} {
+                let pairs := shr(1, count)
+                for { let i := 0 } lt(i, pairs) { i := add(i, 1) } {
+                    mcopy(add(preimage, 1), add(nodes, shl(6, i)), 0x40)
+                    mstore(add(nodes, shl(5, i)), keccak256(preimage, 65))
+                }
+                if and(count, 1) {
+                    mstore(add(nodes, shl(5, pairs)), mload(add(nodes, shl(5, sub(count, 1)))))
+                }
+                count := add(pairs, and(count, 1))
+            }
+            if count { top := mload(nodes) }
+        }
+    }
+}
