@@ -6,6 +6,7 @@ recomputes it at any Unix millisecond to judge what the network certified.
 
 import random
 from collections import OrderedDict
+from itertools import pairwise
 
 from testnet.bars import Bar, recorded_bars
 from testnet.noise import Octave, SmoothNoise, seeded_random
@@ -61,7 +62,8 @@ class Market:
 
     Args:
         seed: decides every path; equal arguments give equal middles in every process.
-        origin_ms: Unix ms at which the run starts; other times, earlier ones too, are relative to it.
+        origin_ms: Unix ms at which the run starts; the path of other times, earlier ones too, is
+            relative to it.
         start_minute: minute of the recording that plays at the origin. None lets the seed pick one
             that a lively but usual half-hour follows. At either end of the recording time turns
             round, so that the path is continuous for ever.
@@ -149,7 +151,7 @@ def _path_through(bar: Bar, start: float, chance: random.Random) -> list[float]:
     anchors.append((_KNOTS, bar.close))
     sigma = _WIGGLE_SHARE * (high - low) / 1.6 / _KNOTS**0.5
     path = [start]
-    for (left, from_price), (right, to_price) in zip(anchors, anchors[1:], strict=False):
+    for (left, from_price), (right, to_price) in pairwise(anchors):
         steps = right - left
         price = from_price
         for remaining in range(steps, 1, -1):

@@ -4,6 +4,7 @@ import random
 from collections.abc import Sequence
 from dataclasses import dataclass
 from hashlib import blake2b
+from math import sqrt
 
 _CACHED_POINTS = 256
 
@@ -61,7 +62,7 @@ class SmoothNoise:
         text = b"%d:%d" % (self._octaves[layer].period_ms, index)
         digest = blake2b(text, key=self._key, digest_size=16).digest()
         total = sum(int.from_bytes(digest[i : i + 4], "big") for i in range(0, 16, 4))
-        value = (total / 2**32 - 2.0) * 3.0**0.5
+        value = (total / 2**32 - 2.0) * sqrt(3.0)
         points = self._points[layer]
         if len(points) >= _CACHED_POINTS:
             points.clear()

@@ -1,0 +1,199 @@
+"""Binance spot: `bookTicker`, `trade` and `miniTicker`, raw and combined streams.
+
+https://developers.binance.com/en/docs/products/spot/web-socket-streams
+"""
+
+from collections.abc import Iterable
+
+from aiohttp import web
+from typing_extensions import override
+
+from testnet.exchanges.book import Book, Pair, Profile
+from testnet.exchanges.decimals import plain
+from testnet.exchanges.server import (
+    CloseConnection,
+    Json,
+    Ping,
+    Venue,
+    encode,
+    json_response,
+    strings,
+)
+from testnet.exchanges.session import Session
+from testnet.market import Market
+
+_PLACES = 8
+_COMBINED = "combined "
+_METHODS = ("SUBSCRIBE", "UNSUBSCRIBE", "LIST_SUBSCRIPTIONS", "SET_PROPERTY", "GET_PROPERTY")
+_STREAMS_MAX = 1_024
+
+
+class Binance(Venue):
+    """Pings by WebSocket; says yes to streams of symbols that do not exist, and then nothing."""
+
+    profile = Profile(
+        venue="binance",
+        lag_ms=35,
+        offset_ppm=30,
+        pace=1.6,
+        pairs=(
+            Pair("BTCUSDT", "BTC", "USDT", "0.01", _PLACES, 5, 5),
+            Pair("ETHUSDT", "ETH", "USDT", "0.01", _PLACES, 4, 10),
+            Pair("SOLUSDT", "SOL", "USDT", "0.01", _PLACES, 3, 80),
+        ),
+    )
+    _streams = ("bookTicker", "trade", "miniTicker")
+    channels = (*_streams, *(_COMBINED + name for name in _streams))
+    ws_paths = ("/ws", "/ws/{streams:.+}", "/stream", "/")
+    # The limit is five; a ping or pong counts too.
+    messages_per_s_max = 5
+
+    def __init__(self, market: Market, updates_per_s: float) -> None:
+        super().__init__(market, updates_per_s)
+        self.ping_every_s = 20.0
+        self.pong_within_s = 60.0
+
+    @override
+    def on_open(self, session: Session, request: web.Request) -> Iterable[bytes]:
+        named = request.match_info.get("streams") or request.query.get("streams", "")
+        for stream in named.split("/")[:_STREAMS_MAX]:
+            topic = self._topic(session, stream)
+            if topic is not None:
+                self.subscribe(session, topic)
+        return ()
+
+    @override
+    def on_message(self, session: Session, message: Json) -> Iterable[bytes]:
+        request_id = message.get("id")
+        if not isinstance(request_id, int | str | None) or len(str(request_id)) > 36:
+            return (_error(None, 2, "Invalid request: request ID must be an integer or string"),)
+        method = message.get("method")
+        if method not in _METHODS:
+            expected = ", ".join(f"`{name}`" for name in _METHODS)
+            reason = f"unknown variant `{str(method)[:64]}`, expected one of {expected}"
+            return (_error(request_id, 2, f"Invalid request: {reason}"),)
+        if method == "LIST_SUBSCRIPTIONS":
+            return (encode({"result": sorted(_stream(topic) for topic in session.topics)}),)
+        if method == "GET_PROPERTY":
+            return (encode({"result": self._combined(session), "id": request_id}),)
+        streams = strings(message.get("params"), _STREAMS_MAX)
+        if streams is None or method == "SET_PROPERTY":
+            return (_error(request_id, 2, "Invalid request: invalid type, expected a sequence"),)
+        for stream in streams:
+            topic = self._topic(session, stream)
+            if topic is not None and method == "SUBSCRIBE":
+                self.subscribe(session, topic)
+            elif topic is not None:
+                self.unsubscribe(session, topic)
+        return (encode({"result": None, "id": request_id}),)
+
+    @override
+    def malformed(self, session: Session, text: str) -> bytes:
+        return _error(None, 3, "Invalid JSON: expected value at line 1 column 1")
+
+    @override
+    def frame(self, channel: str, book: Book) -> bytes | None:
+        name = channel.removeprefix(_COMBINED)
+        if name == "bookTicker":
+            body = self._book_ticker(book)
+        elif not book.traded:
+            return None
+        else:
+            body = self._trade(book) if name == "trade" else self._mini_ticker(book)
+        if channel.startswith(_COMBINED):
+            return encode({"stream": f"{book.pair.symbol.lower()}@{name}", "data": body})
+        return encode(body)
+
+    @override
+    def upkeep(self, session: Session, now_s: float) -> Iterable[bytes | Ping]:
+        if now_s - session.last_pong_s > self.ping_every_s + self.pong_within_s:
+            raise CloseConnection(1008, "Pong timeout")
+        if now_s - session.last_ping_s >= self.ping_every_s:
+            session.last_ping_s = now_s
+            return (Ping(str(self.now_ns() // 1_000_000).encode()),)
+        return ()
+
+    @override
+    def farewell(self) -> bytes:
+        return encode({"e": "serverShutdown", "E": self.now_ns() // 1_000_000})
+
+    @override
+    def add_rest(self, router: web.UrlDispatcher) -> None:
+        router.add_get("/api/v3/ticker/bookTicker", self._rest_book_ticker)
+
+    async def _rest_book_ticker(self, request: web.Request) -> web.Response:
+        symbol = request.query.get("symbol")
+        if symbol is None:
+            return json_response([_rest_entry(book) for book in self.books.values()])
+        book = self.books.get(symbol)
+        if book is None:
+            return json_response({"code": -1121, "msg": "Invalid symbol."}, 400)
+        return json_response(_rest_entry(book))
+
+    def _combined(self, session: Session) -> bool:
+        return session.path == "/stream"
+
+    def _topic(self, session: Session, stream: str) -> tuple[str, str] | None:
+        """Return the topic of a stream's name, None for one that never has data."""
+        symbol, _, name = stream.partition("@")
+        if symbol != symbol.lower() or symbol.upper() not in self.books:
+            return None
+        if name not in self._streams:
+            return None
+        return (_COMBINED + name if self._combined(session) else name, symbol.upper())
+
+    def _book_ticker(self, book: Book) -> Json:
+        return {
+            "u": book.sequence,
+            "s": book.pair.symbol,
+            "b": plain(book.bid, _PLACES),
+            "B": plain(book.bid_size, _PLACES),
+            "a": plain(book.ask, _PLACES),
+            "A": plain(book.ask_size, _PLACES),
+        }
+
+    def _trade(self, book: Book) -> Json:
+        return {
+            "e": "trade",
+            "E": book.trade_time_ns // 1_000_000,
+            "s": book.pair.symbol,
+            "t": book.trade_id,
+            "p": plain(book.last, _PLACES),
+            "q": plain(book.last_size, _PLACES),
+            "T": book.trade_time_ns // 1_000_000,
+            "m": book.buyer_is_maker,
+            "M": True,
+        }
+
+    def _mini_ticker(self, book: Book) -> Json:
+        return {
+            "e": "24hrMiniTicker",
+            "E": book.time_ns // 1_000_000,
+            "s": book.pair.symbol,
+            "c": plain(book.last, _PLACES),
+            "o": plain(book.open, _PLACES),
+            "h": plain(book.high, _PLACES),
+            "l": plain(book.low, _PLACES),
+            "v": plain(book.volume, _PLACES),
+            "q": plain(book.volume * book.last // 10**12, _PLACES),
+        }
+
+
+def _stream(topic: tuple[str, str]) -> str:
+    channel, symbol = topic
+    return f"{symbol.lower()}@{channel.removeprefix(_COMBINED)}"
+
+
+def _rest_entry(book: Book) -> Json:
+    return {
+        "symbol": book.pair.symbol,
+        "bidPrice": plain(book.bid, _PLACES),
+        "bidQty": plain(book.bid_size, _PLACES),
+        "askPrice": plain(book.ask, _PLACES),
+        "askQty": plain(book.ask_size, _PLACES),
+    }
+
+
+def _error(request_id: object, code: int, text: str) -> bytes:
+    body: Json = {"error": {"code": code, "msg": text}}
+    return encode(body if request_id is None else {**body, "id": request_id})
