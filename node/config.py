@@ -68,7 +68,8 @@ def _loopback(address: ListenAddress) -> ListenAddress:
     return address
 
 
-def _multiaddr(text: str) -> str:
+def check_multiaddr(text: str) -> str:
+    """Return a multiaddr over TCP; raise `ValueError`."""
     match = _MULTIADDR.fullmatch(text)
     if match is None or int(match[2]) > 65535:
         raise ValueError('must look like "/ip4/203.0.113.7/tcp/9400" or "/dns4/host/tcp/9400"')
@@ -97,7 +98,7 @@ def _address(value: object) -> object:
 Name = Annotated[str, AfterValidator(check_name)]
 Listen = Annotated[ListenAddress, BeforeValidator(_listen_address)]
 LoopbackListen = Annotated[Listen, AfterValidator(_loopback)]
-Multiaddr = Annotated[str, AfterValidator(_multiaddr)]
+Multiaddr = Annotated[str, AfterValidator(check_multiaddr)]
 HttpUrl = Annotated[str, _url_of("http", "https")]
 WebSocketUrl = Annotated[str, _url_of("ws", "wss")]
 Address = Annotated[bytes, BeforeValidator(_address), Field(min_length=20, max_length=20)]

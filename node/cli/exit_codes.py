@@ -1,0 +1,24 @@
+"""What the exit status of `didyma` means, in one place."""
+
+from enum import IntEnum
+
+
+class ExitCode(IntEnum):
+    """The exit status of every command."""
+
+    OK = 0
+    FAILURE = 1
+    USAGE = 2
+    CONFIGURATION = 3
+    UNREACHABLE = 4
+    INTERRUPTED = 130
+
+
+MEANING = {
+    ExitCode.OK: "done, and what was checked holds",
+    ExitCode.FAILURE: "failed, or what was checked does not hold",
+    ExitCode.USAGE: "wrong arguments or options",
+    ExitCode.CONFIGURATION: "node.toml, a key file or the committee file is not usable",
+    ExitCode.UNREACHABLE: "the node did not answer",
+    ExitCode.INTERRUPTED: "interrupted",
+}
