@@ -93,10 +93,9 @@ class Link:
                 while True:
                     await self._receive()
         except ExceptionGroup as group:
-            losses, others = group.split(ConnectionLost)
-            if losses is None or others is not None:
-                raise
-            raise losses.exceptions[0] from None
+            # A fault of ours outranks the loss that it may have caused.
+            others = group.split(ConnectionLost)[1]
+            raise (others or group).exceptions[0] from None
         raise AssertionError("a link ends by losing its connection")
 
     async def _send(self, text: str) -> None:
