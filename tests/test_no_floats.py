@@ -4,9 +4,10 @@ import ast
 from collections.abc import Iterator
 from pathlib import Path
 
+import pytest
+
 import aggregation
 import consensus
-import pytest
 
 PACKAGES = [Path(str(package.__file__)).parent for package in (aggregation, consensus)]
 
