@@ -216,6 +216,9 @@ class _Sources:
                 return f"environment variable {self._overridden[at[:length]]}"
             if at[:length] in self._lines:
                 return f"{self._path}:{self._lines[at[:length]]}"
+        for overridden, variable in self._overridden.items():
+            if at and overridden[: len(at)] == at:
+                return f"environment variable {variable}"
         return str(self._path)
 
 

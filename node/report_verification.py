@@ -49,7 +49,7 @@ def _decode(content: bytes) -> ReportFile:
         if json.loads(content) != canonical:
             raise ReportError("it is not written in the one way that a node writes reports")
     except (ValueError, RecursionError) as error:
-        raise ReportNotGenuine(f"not a report: {error}") from None
+        raise ReportNotGenuine(f"the report cannot be read: {error}") from None
     return file
 
 
