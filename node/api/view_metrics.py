@@ -1,4 +1,4 @@
-"""The metrics that are read from the newest `NodeView` at each scrape, so that both always agree."""
+"""The metrics that are read from the newest `NodeView` at each scrape: the two always agree."""
 
 from collections.abc import Iterable, Iterator, Sequence
 

@@ -1,0 +1,104 @@
+"""The JSON documents made of a `NodeView`."""
+
+from dataclasses import asdict
+
+from node.api.view import FeedView, NodeView, PublishedReport
+
+Document = dict[str, object]
+
+
+def reasons_not_ready(view: NodeView | None, view_age_ms_max: int) -> list[str]:
+    """Return why the node does not do all that it should; empty if it does."""
+    if view is None:
+        return ["the node is still starting"]
+    reasons = list(view.not_ready)
+    if view.age_ms() > view_age_ms_max:
+        reasons.insert(0, f"the consensus has not reported for {view.age_ms() // 1000} s")
+    return reasons
+
+
+def latest_of(report: PublishedReport | None, now_ms: int) -> Document | None:
+    """Return what tells a report apart, and its age."""
+    if report is None:
+        return None
+    return {
+        "epoch": report.epoch,
+        "view": report.view,
+        "id": "0x" + report.id.hex(),
+        "observed_at_ms": report.observed_at_ms,
+        "age_ms": max(0, now_ms - report.observed_at_ms),
+        "final": report.final,
+    }
+
+
+def feed_document(feed: FeedView, now_ms: int) -> Document:
+    """Return a feed with the age of its answer."""
+    age = None if feed.agreed_at_ms is None else max(0, now_ms - feed.agreed_at_ms)
+    return {**asdict(feed), "age_ms": age}
+
+
+def public_status(
+    view: NodeView, latest: PublishedReport | None, reasons: list[str], now_ms: int
+) -> Document:
+    """Return what anyone may know: nothing of addresses, peers' errors or accounts."""
+    identity = view.identity
+    return {
+        "network": {"name": identity.network_name, "id": identity.network},
+        "epoch": view.epoch,
+        "domain": identity.domain,
+        "node": {
+            "version": identity.version,
+            "member": identity.member,
+            "started_at_ms": identity.started_at_ms,
+        },
+        "ready": not reasons,
+        "reasons": reasons,
+        "view": view.view,
+        "height": view.height,
+        "rounds_certified": view.rounds_certified,
+        "rounds_committed": view.rounds_committed,
+        "latest": latest_of(latest, now_ms),
+        "committee": {
+            "members": len(view.committee.members),
+            "quorum": view.committee.quorum,
+            "connected": sum(peer.connected for peer in view.peers) + (identity.member is not None),
+        },
+        "latency_ms": {
+            entry.name: {"p50": entry.p50_ms, "p99": entry.p99_ms} for entry in view.latencies
+        },
+        "chains": [
+            {
+                "chain": chain.chain,
+                "chain_id": chain.chain_id,
+                "oracle": chain.oracle,
+                "stored_view": chain.stored_view,
+                "stored_observed_at_ms": chain.stored_observed_at_ms,
+            }
+            for chain in view.chains
+        ],
+    }
+
+
+def full_status(
+    view: NodeView, latest: PublishedReport | None, reasons: list[str], now_ms: int
+) -> Document:
+    """Return all that the node knows of itself, for its operator."""
+    return {
+        **public_status(view, latest, reasons, now_ms),
+        "snapshot_age_ms": view.age_ms(),
+        "identity": asdict(view.identity),
+        "timeouts": view.timeouts,
+        "evidence": view.evidence,
+        "feeds": [feed_document(feed, now_ms) for feed in view.feeds],
+        "sources": [asdict(source) for source in view.sources],
+        "peers": [asdict(peer) for peer in view.peers],
+        "latencies": [asdict(entry) for entry in view.latencies],
+        # Wei go beyond what JSON numbers hold exactly in most readers.
+        "chains": [
+            {
+                **asdict(chain),
+                "balance_wei": None if chain.balance_wei is None else str(chain.balance_wei),
+            }
+            for chain in view.chains
+        ],
+    }

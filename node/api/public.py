@@ -1,0 +1,246 @@
+"""The public API: everything on it is for anyone to read."""
+
+import asyncio
+import time
+from typing import Protocol
+
+import msgspec
+from aiohttp import web
+
+from node.api.answers import (
+    ApiError,
+    answering,
+    cached_response,
+    integer,
+    json_response,
+    open_to_all_origins,
+    query_of,
+    secure_headers,
+)
+from node.api.documents import feed_document, public_status, reasons_not_ready
+from node.api.limits import ApiLimits
+from node.api.streams import ReportHub, serve_events, serve_websocket
+from node.api.view import NodeView, PublishedReport, ViewCell
+from node.metrics import Metrics
+from node.store.archive import StoredReport
+
+_PATHS = {
+    "/v1/reports/latest": "the newest certified report, with header, words, certificate, calldata",
+    "/v1/reports/{view}": "the report of one view; ?epoch= for an earlier epoch",
+    "/v1/reports?at_ms=": "the newest report observed at or before a Unix time in milliseconds",
+    "/v1/feeds": "every feed's price, confidence, status, age, sources and observers",
+    "/v1/committee": "members, keys and quorum of the epoch",
+    "/v1/network": "the network file, from which a report can be verified without any node",
+    "/v1/status": "what this node does",
+    "/v1/stream": "WebSocket: every new report",
+    "/v1/events": "server-sent events: every new report",
+    "/healthz": "200 while the node runs",
+    "/readyz": "200 while the node does all that it should, else 503 with reasons",
+}
+
+_FOREVER = "public, max-age=86400, immutable"
+_BRIEFLY = "public, max-age=1"
+_REVALIDATE = "no-cache"
+
+
+class ReportArchive(Protocol):
+    """Where past reports are read; called in worker threads, may raise `StoreError`."""
+
+    def report_at(self, epoch: int, view: int) -> StoredReport | None:
+        """Return the report of a view."""
+        ...
+
+    def report_by_time(self, at_ms: int) -> StoredReport | None:
+        """Return the newest report observed at or before a time (Unix ms)."""
+        ...
+
+    def latest(self) -> StoredReport | None:
+        """Return the newest report."""
+        ...
+
+
+class PublicApi:
+    """The handlers of the public listener."""
+
+    def __init__(
+        self,
+        cell: ViewCell,
+        archive: ReportArchive,
+        network_file: bytes,
+        hub: ReportHub,
+        metrics: Metrics,
+        limits: ApiLimits,
+    ) -> None:
+        self._cell = cell
+        self._archive = archive
+        self._network_file = network_file
+        self._hub = hub
+        self._metrics = metrics
+        self._limits = limits
+        self._archive_places = asyncio.Semaphore(limits.archive_reads_max)
+
+    def application(self) -> web.Application:
+        """Return the application that serves them."""
+        app = web.Application(
+            middlewares=[answering("api", self._metrics, self._limits, cors=True)],
+            client_max_size=1,
+        )
+        app.on_response_prepare.append(secure_headers)
+        app.on_response_prepare.append(open_to_all_origins)
+        app.router.add_get("/", self._index)
+        app.router.add_get("/v1/reports", self._report_by_time)
+        app.router.add_get("/v1/reports/latest", self._latest_report)
+        app.router.add_get("/v1/reports/{view}", self._report_at)
+        app.router.add_get("/v1/feeds", self._feeds)
+        app.router.add_get("/v1/committee", self._committee)
+        app.router.add_get("/v1/network", self._network)
+        app.router.add_get("/v1/status", self._status)
+        app.router.add_get("/v1/stream", self._stream, allow_head=False)
+        app.router.add_get("/v1/events", self._events, allow_head=False)
+        add_health(app, self._cell, self._limits)
+        return app
+
+    def _view(self) -> NodeView:
+        view = self._cell.newest
+        if view is None:
+            raise ApiError(503, "starting", "the node is still starting", "try again in a moment")
+        return view
+
+    def _latest(self) -> PublishedReport | None:
+        view = self._cell.newest
+        return newest_report(self._hub.latest, None if view is None else view.latest)
+
+    async def _index(self, request: web.Request) -> web.Response:
+        query_of(request)
+        return json_response({"name": "didyma", "paths": _PATHS})
+
+    async def _latest_report(self, request: web.Request) -> web.Response:
+        query_of(request)
+        report = self._latest()
+        if report is not None:
+            return _report_response(request, report.body, report.final, _REVALIDATE)
+        async with self._archive_places:
+            stored = await asyncio.to_thread(self._archive.latest)
+        if stored is None:
+            raise ApiError(
+                503,
+                "no_report_yet",
+                "no report has been certified yet",
+                "try again in a moment; /readyz says what the node waits for",
+            )
+        return _report_response(request, stored.body, stored.final, _REVALIDATE)
+
+    async def _report_at(self, request: web.Request) -> web.Response:
+        query = query_of(request, "epoch")
+        view = integer("view", request.match_info["view"])
+        epoch = integer("epoch", query["epoch"]) if "epoch" in query else self._view().epoch
+        async with self._archive_places:
+            stored = await asyncio.to_thread(self._archive.report_at, epoch, view)
+        if stored is None:
+            raise ApiError(
+                404,
+                "no_such_report",
+                f"no report of view {view} in epoch {epoch} is kept here",
+                "views may be skipped, and old reports go: ask for the newest at or before a time "
+                "with /v1/reports?at_ms=",
+            )
+        return _report_response(request, stored.body, stored.final, _BRIEFLY)
+
+    async def _report_by_time(self, request: web.Request) -> web.Response:
+        query = query_of(request, "at_ms")
+        if "at_ms" not in query:
+            raise ApiError(
+                400,
+                "parameter_missing",
+                "at_ms is missing",
+                "give ?at_ms= as a Unix time in milliseconds, or ask for /v1/reports/latest",
+            )
+        at_ms = integer("at_ms", query["at_ms"])
+        async with self._archive_places:
+            stored = await asyncio.to_thread(self._archive.report_by_time, at_ms)
+        if stored is None:
+            raise ApiError(
+                404,
+                "no_such_report",
+                "no report observed at or before that time is kept here",
+                "ask for a later time, or another node",
+            )
+        # A report observed later, but still before `at_ms`, may yet be certified.
+        return _report_response(request, stored.body, False, _BRIEFLY)
+
+    async def _feeds(self, request: web.Request) -> web.Response:
+        query_of(request)
+        view, latest, now_ms = self._view(), self._latest(), _now_ms()
+        return json_response(
+            {
+                "epoch": view.epoch,
+                "view": None if latest is None else latest.view,
+                "feeds": [feed_document(feed, now_ms) for feed in view.feeds],
+            }
+        )
+
+    async def _committee(self, request: web.Request) -> web.Response:
+        query_of(request)
+        return cached_response(
+            request, msgspec.json.encode(self._view().committee), "public, max-age=60"
+        )
+
+    async def _network(self, request: web.Request) -> web.Response:
+        query_of(request)
+        return cached_response(request, self._network_file, "public, max-age=60")
+
+    async def _status(self, request: web.Request) -> web.Response:
+        query_of(request)
+        view = self._view()
+        reasons = reasons_not_ready(view, self._limits.view_age_ms_max)
+        return json_response(public_status(view, self._latest(), reasons, _now_ms()))
+
+    async def _stream(self, request: web.Request) -> web.StreamResponse:
+        query_of(request)
+        return await serve_websocket(request, self._hub, self._limits)
+
+    async def _events(self, request: web.Request) -> web.StreamResponse:
+        query_of(request)
+        return await serve_events(request, self._hub, self._limits)
+
+
+def add_health(app: web.Application, cell: ViewCell, limits: ApiLimits) -> None:
+    """Serve `/healthz` (is it alive) and `/readyz` (does it do all that it should)."""
+
+    async def healthz(request: web.Request) -> web.Response:
+        query_of(request)
+        view = cell.newest
+        alive = view is None or view.age_ms() <= limits.view_age_ms_max
+        reasons = [] if alive else reasons_not_ready(view, limits.view_age_ms_max)[:1]
+        return json_response({"healthy": alive, "reasons": reasons}, 200 if alive else 503)
+
+    async def readyz(request: web.Request) -> web.Response:
+        query_of(request)
+        reasons = reasons_not_ready(cell.newest, limits.view_age_ms_max)
+        return json_response({"ready": not reasons, "reasons": reasons}, 503 if reasons else 200)
+
+    app.router.add_get("/healthz", healthz)
+    app.router.add_get("/readyz", readyz)
+
+
+def newest_report(
+    one: PublishedReport | None, other: PublishedReport | None
+) -> PublishedReport | None:
+    """Return the report of the later view."""
+    if one is None or other is None:
+        return one or other
+    return max(one, other, key=lambda report: (report.epoch, report.view, report.final))
+
+
+def _report_response(
+    request: web.Request, body: bytes, final: bool, unless_final: str
+) -> web.Response:
+    # What is final, and asked for by its own view, never changes again.
+    permanent = final and unless_final == _BRIEFLY
+    response = cached_response(request, body, _FOREVER if permanent else unless_final)
+    response.headers["Didyma-Final"] = "true" if final else "false"
+    return response
+
+
+def _now_ms() -> int:
+    return time.time_ns() // 1_000_000

@@ -1,0 +1,202 @@
+"""Starts and stops the three listeners on the asyncio thread."""
+
+import asyncio
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import structlog
+from aiohttp import web
+
+from node.api.limits import ApiLimits, is_loopback
+from node.api.operators import control_application, metrics_application
+from node.api.public import PublicApi, ReportArchive
+from node.api.streams import ReportHub
+from node.api.view import PublishedReport, ViewCell
+from node.api.view_metrics import ViewCollector
+from node.errors import OperatorError
+from node.metrics import Metrics
+
+Address = tuple[str, int]
+"""Host and port."""
+
+_log = structlog.get_logger("api")
+
+# Whatever a client sends that is no HTTP would otherwise be logged with a traceback.
+_silent = logging.getLogger("didyma.http")
+_silent.setLevel(logging.CRITICAL + 1)
+
+_SHUTDOWN_SECONDS = 2.0
+
+
+class ListenFailed(OperatorError):
+    """A listener could not be opened."""
+
+
+@dataclass(frozen=True, slots=True)
+class Listeners:
+    """Where to listen, or with which ports it is listened in fact; None for not at all."""
+
+    api: Address | None
+    metrics: Address | None = None
+    control: Address | None = None
+
+
+class ApiServer:
+    """The node's HTTP listeners. `publish` may be called from any thread, the rest on one loop."""
+
+    def __init__(
+        self,
+        *,
+        cell: ViewCell,
+        archive: ReportArchive,
+        network_file: bytes,
+        metrics: Metrics,
+        limits: ApiLimits | None = None,
+    ) -> None:
+        """Prepare to serve; adds the metrics of the cell's views to the registry."""
+        self._cell = cell
+        self._archive = archive
+        self._network_file = network_file
+        self._metrics = metrics
+        self._limits = limits or ApiLimits()
+        self._hub = ReportHub(self._limits, metrics)
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._running: list[tuple[asyncio.Server, web.AppRunner]] = []
+        metrics.registry.register(ViewCollector(cell, self._limits.view_age_ms_max))
+
+    def publish(self, report: PublishedReport) -> None:
+        """Show a new certified report, or one that has become final, to all who follow."""
+        loop = self._loop
+        if loop is None or loop.is_closed():
+            return
+        loop.call_soon_threadsafe(self._hub.publish, report)
+
+    async def run(self, listen: Listeners, started: Callable[[Listeners], None]) -> None:
+        """Serve until cancelled; `started` gets the addresses once all listeners are open."""
+        try:
+            started(await self.start(listen))
+            await asyncio.get_running_loop().create_future()
+        finally:
+            await self.stop()
+
+    async def start(self, listen: Listeners) -> Listeners:
+        """Open the listeners; raise `ListenFailed`, with none of them open."""
+        self._loop = asyncio.get_running_loop()
+        if listen.control is not None:
+            host = listen.control[0]
+            if host != "localhost" and not is_loopback(host):
+                raise ListenFailed(
+                    f"[control] listen is {host}, which others may reach: use 127.0.0.1"
+                )
+        public = PublicApi(
+            self._cell, self._archive, self._network_file, self._hub, self._metrics, self._limits
+        )
+        applications: dict[str, Callable[[], web.Application]] = {
+            "api": public.application,
+            "metrics": lambda: metrics_application(self._metrics, self._limits),
+            "control": lambda: control_application(
+                self._cell, self._hub, self._metrics, self._limits
+            ),
+        }
+        bound: dict[str, Address | None] = {}
+        try:
+            for name, application in applications.items():
+                address: Address | None = getattr(listen, name)
+                bound[name] = (
+                    None if address is None else await self._serve(name, application(), address)
+                )
+        except BaseException:
+            await self.stop()
+            raise
+        listening = Listeners(**bound)
+        _log.info("api_listening", **{name: bound[name] for name in bound if bound[name]})
+        return listening
+
+    async def _serve(self, name: str, app: web.Application, address: Address) -> Address:
+        limits = self._limits
+        runner = web.AppRunner(
+            app,
+            handle_signals=False,
+            access_log=None,
+            logger=_silent,
+            keepalive_timeout=limits.idle_seconds_max,
+            max_line_size=limits.line_bytes_max,
+            max_field_size=limits.field_bytes_max,
+            max_headers=limits.headers_max,
+            lingering_time=0.0,
+            shutdown_timeout=_SHUTDOWN_SECONDS,
+        )
+        await runner.setup()
+        assert runner.server is not None
+        gate = _Gate(name, runner.server, limits, self._metrics)
+        try:
+            server = await asyncio.get_running_loop().create_server(gate, *address, backlog=128)
+        except OSError as error:
+            await runner.cleanup()
+            raise ListenFailed(
+                f"cannot listen on {address[0]}:{address[1]}: {error.strerror}. Stop what uses the "
+                f"address, or change [{name}] listen in the configuration."
+            ) from error
+        self._running.append((server, runner))
+        host, port = server.sockets[0].getsockname()[:2]
+        return str(host), int(port)
+
+    async def stop(self) -> None:
+        """Close the listeners and end all streams."""
+        self._hub.close()
+        running, self._running = self._running, []
+        for server, _runner in running:
+            server.close()
+        for _server, runner in running:
+            await runner.cleanup()
+
+
+class _Gate:
+    """Makes the protocol of each new connection; bounds how many there are."""
+
+    def __init__(
+        self, listener: str, server: web.Server, limits: ApiLimits, metrics: Metrics
+    ) -> None:
+        self._server = server
+        self._limits = limits
+        self._refused = metrics.api_refused.labels(listener)
+
+    def __call__(self) -> asyncio.Protocol:
+        return _Admission(self)
+
+    def admit(self, transport: asyncio.Transport) -> None:
+        """Hand a new connection to aiohttp, or cut it off."""
+        if self._is_crowded(transport):
+            self._refused.inc()
+            transport.abort()
+            return
+        handler = self._server()
+        transport.set_protocol(handler)
+        handler.connection_made(transport)
+
+    def _is_crowded(self, transport: asyncio.Transport) -> bool:
+        connections = self._server.connections
+        if len(connections) >= self._limits.connections_max:
+            return True
+        address = _host_of(transport.get_extra_info("peername"))
+        if is_loopback(address):
+            return False
+        same = sum(_host_of(connection.peername) == address for connection in connections)
+        return same >= self._limits.connections_per_address_max
+
+
+class _Admission(asyncio.Protocol):
+    """Holds a connection until its peer is known, which is before anything is read."""
+
+    def __init__(self, gate: _Gate) -> None:
+        self._gate = gate
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        assert isinstance(transport, asyncio.Transport)
+        self._gate.admit(transport)
+
+
+def _host_of(peer: Any) -> str:
+    return str(peer[0]) if peer else ""
