@@ -3,7 +3,7 @@
 `create` assembles it from registrations, each member adds its signature for the network with
 `sign`, `merge` unites copies that were signed apart. The network id covers the name, the members'
 keys, the feed table, the timing and the end of validity, never the signatures, so it is known
-before the first of them.
+before the first of them. Members' names are labels for people: nothing that is signed covers them.
 """
 
 from collections.abc import Callable, Sequence
@@ -36,6 +36,7 @@ class _NetworkDocument(Struct, frozen=True, forbid_unknown_fields=True):
 
     name: str
     network: Hex32
+    genesis: Hex32
     epoch: Annotated[int, Meta(ge=0, le=0)]
     genesis_time_ms: _Milliseconds
     valid_until_ms: _Milliseconds
@@ -176,6 +177,7 @@ def encode(network: NetworkFile) -> bytes:
     document = _NetworkDocument(
         name=network.name,
         network="0x" + network.network.hex(),
+        genesis="0x" + network.context.genesis_id.hex(),
         epoch=0,
         genesis_time_ms=network.genesis_time_ms,
         valid_until_ms=network.valid_until_ms,
@@ -203,10 +205,11 @@ def decode(content: bytes) -> NetworkFile:
         table,
         members,
     )
-    if document.network != "0x" + network.network.hex():
+    ids = ("0x" + network.network.hex(), "0x" + network.context.genesis_id.hex())
+    if (document.network, document.genesis) != ids:
         raise NetworkFileError(
-            "the network id is not the hash of its configuration: something in the file was "
-            "changed; fetch it again from another member"
+            "the ids of network and genesis are not the hashes of what the file says: something "
+            "in it was changed; fetch it again from another member"
         )
     return network
 
