@@ -172,14 +172,14 @@ class Link:
                 advice = "check this machine's clock if other exchanges say so too"
                 self._fault(f"a price stamped {ahead_ms} ms in the future: {advice}", now_ns)
                 return
-        if not self._online:
-            return
-        self._last_price_ns = now_ns
         if self._awaited:
             # No acknowledgement is worth more than a price itself.
             for key in [k for k, covered in self._awaited.items() if price.symbol in covered]:
                 del self._awaited[key]
                 self._some_acknowledged = True
+        if not self._online or source.is_repeated(price):
+            return
+        self._last_price_ns = now_ns
         source.take(price, now_ns)
         self._newest.offer(
             RawQuote(

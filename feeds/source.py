@@ -56,7 +56,8 @@ class Source:
         # Replaced as one value, so that another thread never reads half of it.
         self.standing: tuple[SourceState, str] = (SourceState.WAITING, "not started")
         self.quotes = 0
-        self._last_received_ns: int | None = None
+        self._newest: Price | None = None
+        self._newest_ns: int | None = None
         self._last_sequence: int | None = None
         self._last_time_ms: int | None = None
 
@@ -65,6 +66,14 @@ class Source:
         self.standing = (state, reason)
         self._last_sequence = None
         self._last_time_ms = None
+
+    def is_repeated(self, price: Price) -> bool:
+        """Whether a price is the very one taken last, with the same sequence and time.
+
+        A new connection begins with the book as it stands: if it has not changed, that is no
+        news, and must not make an exchange that stands still look alive.
+        """
+        return price == self._newest
 
     def is_older(self, price: Price) -> bool:
         """Whether a price belongs before one that was already taken on this connection."""
@@ -80,7 +89,8 @@ class Source:
             self._last_sequence = price.sequence
         if price.exchange_time_ms is not None:
             self._last_time_ms = price.exchange_time_ms
-        self._last_received_ns = received_ns
+        self._newest = price
+        self._newest_ns = received_ns
         self.quotes += 1
         if self.standing[0] is not SourceState.LIVE:
             self.standing = (SourceState.LIVE, "prices arrive")
@@ -88,9 +98,9 @@ class Source:
     def seen(self, now_ns: int) -> tuple[SourceState, str, int | None]:
         """Return state, reason and the newest quote's age in milliseconds."""
         state, reason = self.standing
-        if self._last_received_ns is None:
+        if self._newest_ns is None:
             return state, reason, None
-        age_ms = max(0, now_ns - self._last_received_ns) // _NS_PER_MS
+        age_ms = max(0, now_ns - self._newest_ns) // _NS_PER_MS
         if state is SourceState.LIVE and age_ms > self.max_age_ms:
             limit = f"its limit is {self.max_age_ms} ms"
             return SourceState.STALE, f"connected, but no price for {age_ms} ms; {limit}", age_ms

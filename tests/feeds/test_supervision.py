@@ -339,6 +339,25 @@ def test_a_new_connection_may_count_from_anew() -> None:
     run(main())
 
 
+def test_the_same_book_on_a_new_connection_is_no_news() -> None:
+    async def script(socket: Socket, number: int) -> None:
+        await accept(socket)
+        await socket.send_str(book(8 if number == 4 else 7))
+        if number == 4:
+            await socket.receive()
+
+    async def main() -> None:
+        exchange = Exchange(script)
+        async with serving(exchange.handle) as url, supervised(binance(), url) as watched:
+            (first,) = await watched.quotes()
+            (second,) = await watched.quotes()
+            assert (first.sequence, second.sequence) == (7, 8)
+            assert exchange.connections == 4
+            assert watched.health.quotes == 2
+
+    run(main())
+
+
 def kraken_ticker(time: str, bid: str) -> str:
     return (
         '{"channel":"ticker","type":"update","data":[{"symbol":"BTC/USD","bid":'
@@ -556,6 +575,28 @@ def test_protocol_pings_are_answered_and_are_signs_of_life() -> None:
             assert exchange.connections == 1
 
     run(main())
+
+
+@dataclass(frozen=True)
+class Recorded(Backoff):
+    """A back-off that notes after how many failures it was asked."""
+
+    asked: list[int] = field(default_factory=list)
+
+    def wait_s(self, failures: int, rng: Random) -> float:
+        self.asked.append(failures)
+        return super().wait_s(failures, rng)
+
+
+@pytest.mark.parametrize(("stable_s", "failures"), [(60.0, [1, 2, 3]), (0.0, [0, 0, 0])])
+def test_failures_add_up_until_a_connection_has_lived(stable_s: float, failures: list[int]) -> None:
+    async def script(socket: Socket, _number: int) -> None:
+        await accept(socket)
+
+    backoff = Recorded(base_s=0.001, cap_s=0.01)
+    limits = replace(LIMITS, stable_s=stable_s, backoff=backoff)
+    lost_for(binance(), script, "closed by the exchange", limits)
+    assert backoff.asked[:3] == failures
 
 
 @contextmanager

@@ -1,0 +1,148 @@
+"""The whole catalogue against the simulated exchanges, which speak the real wire formats."""
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import asynccontextmanager, suppress
+from dataclasses import dataclass, field
+from random import Random
+
+import aiohttp
+import pytest
+
+from aggregation.quote import RawQuote
+from feeds.backoff import Backoff
+from feeds.catalogue import load_catalogue
+from feeds.service import FeedService
+from feeds.source import SourceState
+from feeds.supervision import Limits, Supervision
+from feeds.venue import VenueEndpoint
+from testnet.exchanges.simulator import Simulation, simulated_exchanges
+from testnet.market import Market
+
+Key = tuple[str, str, str]
+
+ONE = 10**12
+PPM = 1_000_000
+NEAR_PPM = 1_500
+
+TELL_THE_BOOK_AT_ONCE = ("coinbase", "kraken", "bitstamp", "okx")
+"""A new subscription begins with the book at these."""
+
+KEYS = {source.key for feed in load_catalogue().feeds for source in feed.sources}
+
+
+@dataclass
+class Trial:
+    """Simulated exchanges, a service that listens to them, and what it handed over."""
+
+    market: Market
+    simulation: Simulation
+    quotes: dict[Key, RawQuote] = field(default_factory=dict)
+    errors_ppm: dict[Key, int] = field(default_factory=dict)
+
+    def sink(self, batch: Mapping[Key, RawQuote]) -> None:
+        now_ms = time.time_ns() // 1_000_000
+        for key, quote in batch.items():
+            middle = self.market.middle(quote.base, now_ms)
+            if quote.quote != "USD":
+                middle = middle * ONE // self.market.middle(quote.quote, now_ms)
+            seen = (quote.bid + quote.ask) // 2
+            error_ppm = abs(seen - middle) * PPM // middle
+            self.errors_ppm[key] = max(error_ppm, self.errors_ppm.get(key, 0))
+            self.quotes[key] = quote
+
+    async def order(self, **fault: object) -> None:
+        async with (
+            aiohttp.ClientSession() as session,
+            session.post(self.simulation.control_url, json=fault) as answer,
+        ):
+            assert answer.status == 200, await answer.text()
+
+
+async def until(condition: Callable[[], bool]) -> None:
+    async with asyncio.timeout(30):
+        while True:
+            if condition():
+                return
+            await asyncio.sleep(0.01)
+
+
+@asynccontextmanager
+async def trial() -> AsyncIterator[tuple[Trial, FeedService]]:
+    market = Market(seed=3, origin_ms=time.time_ns() // 1_000_000)
+    async with simulated_exchanges(market) as simulation:
+        held = Trial(market, simulation)
+        endpoints = {
+            name: VenueEndpoint(endpoint.ws_url, endpoint.rest_url)
+            for name, endpoint in simulation.endpoints.items()
+        }
+        limits = Limits(backoff=Backoff(0.01, 0.1))
+        supervision = Supervision(limits, rng=Random(2))
+        service = FeedService(load_catalogue(), endpoints, held.sink, supervision)
+        task = asyncio.create_task(service.run())
+        try:
+            yield held, service
+            assert not task.done()
+        finally:
+            task.cancel()
+            with suppress(asyncio.CancelledError):
+                await task
+
+
+def test_every_source_of_the_catalogue_delivers_near_the_market_s_middle() -> None:
+    async def main() -> None:
+        async with trial() as (held, service):
+            await until(lambda: set(held.quotes) == KEYS)
+            await until(lambda: all(one.quotes >= 5 for one in service.health()))
+            assert max(held.errors_ppm.values()) < NEAR_PPM, held.errors_ppm
+            for health in service.health():
+                assert health.state is SourceState.LIVE
+                assert (health.faults, health.reconnects) == (0, 0), health
+            for (venue, _, _), quote in held.quotes.items():
+                assert 0 < quote.bid < quote.ask
+                assert (quote.exchange_time_ms is None) == (venue == "binance")
+                assert (quote.last is not None) == (venue == "coinbase")
+                assert (quote.sequence is None) == (venue in ("kraken", "bitstamp"))
+
+    asyncio.run(main())
+
+
+@pytest.mark.parametrize("notice", [False, True])
+def test_an_outage_of_all_exchanges_is_survived(notice: bool) -> None:
+    async def main() -> None:
+        async with trial() as (held, service):
+            await until(lambda: set(held.quotes) == KEYS)
+            for name in held.simulation.venues:
+                await held.order(venue=name, fault="disconnect", seconds=0.3, notice=notice)
+            await until(lambda: all(one.reconnects for one in service.health()))
+            held.quotes.clear()
+            await until(lambda: set(held.quotes) == KEYS)
+            await until(lambda: all(one.state is SourceState.LIVE for one in service.health()))
+            assert max(held.errors_ppm.values()) < NEAR_PPM
+
+    asyncio.run(main())
+
+
+def test_an_exchange_that_stands_still_does_not_look_alive_by_reconnecting() -> None:
+    async def main() -> None:
+        async with trial() as (held, service):
+            await until(lambda: set(held.quotes) == KEYS)
+            for name in held.simulation.venues:
+                await held.order(venue=name, fault="freeze")
+            await asyncio.sleep(0.2)
+            last = dict(held.quotes)
+            frames = {one.venue: one.frames for one in service.health()}
+            for venue in held.simulation.venues.values():
+                await venue.drop_all()
+            await until(lambda: all(one.reconnects for one in service.health()))
+            await until(
+                lambda: all(
+                    one.frames > frames[one.venue] + 3
+                    for one in service.health()
+                    if one.venue in TELL_THE_BOOK_AT_ONCE
+                )
+            )
+            assert held.quotes == last
+
+    asyncio.run(main())

@@ -1,0 +1,193 @@
+"""The service as a whole: conflation, health, and a taker that fails."""
+
+import asyncio
+import json
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager, suppress
+from random import Random
+
+import pytest
+from aiohttp import web
+
+from aggregation.feed import FeedSpec, SourceSpec
+from aggregation.quote import QUOTE_SCALE, RawQuote
+from aggregation.table import FeedTable
+from feeds.backoff import Backoff
+from feeds.newest import NewestQuotes
+from feeds.service import FeedService
+from feeds.source import SourceState
+from feeds.supervision import Limits, Supervision
+from feeds.venue import VenueEndpoint
+
+Batch = Mapping[tuple[str, str, str], RawQuote]
+
+
+def quote(sequence: int, base: str = "BTC") -> RawQuote:
+    return RawQuote("okx", base, "USDT", 1, 2, None, QUOTE_SCALE, None, sequence, sequence)
+
+
+def test_only_the_newest_quote_of_a_source_is_kept() -> None:
+    async def main() -> None:
+        newest = NewestQuotes()
+        for sequence in range(5):
+            newest.offer(quote(sequence))
+            newest.offer(quote(10 + sequence, "ETH"))
+        taken = await newest.take()
+        assert {key: one.sequence for key, one in taken.items()} == {
+            ("okx", "BTC", "USDT"): 4,
+            ("okx", "ETH", "USDT"): 14,
+        }
+        waiting = asyncio.create_task(newest.take())
+        await asyncio.sleep(0)
+        assert not waiting.done()
+        newest.offer(quote(99))
+        assert [one.sequence for one in (await waiting).values()] == [99]
+
+    asyncio.run(main())
+
+
+def table() -> FeedTable:
+    usd = [SourceSpec(venue, "USDT", "USD", 1, 5000) for venue in ("coinbase", "kraken", "gemini")]
+    bitcoin = [SourceSpec(venue, "BTC", "USD", 1, 5000) for venue in ("coinbase", "kraken")]
+    binance = SourceSpec("binance", "BTC", "USDT", 1, 7000)
+    return FeedTable(
+        (
+            FeedSpec("BTC", "USD", 7, 1, 2, 1000, 1000, 30_000, (*bitcoin, binance)),
+            FeedSpec("USDT", "USD", 10, 1, 3, 1000, 1000, 30_000, tuple(usd)),
+        )
+    )
+
+
+@asynccontextmanager
+async def flooding_binance(count: int) -> AsyncIterator[str]:
+    """Serve so many book tickers as fast as they go, and then silence."""
+
+    async def handle(request: web.Request) -> web.StreamResponse:
+        socket = web.WebSocketResponse()
+        await socket.prepare(request)
+        await socket.receive()
+        await socket.send_str('{"result":null,"id":1}')
+        for sequence in range(count):
+            book = {"u": sequence, "s": "BTCUSDT", "b": "100", "a": str(101 + sequence)}
+            await socket.send_str(json.dumps(book))
+        await socket.receive()
+        return socket
+
+    app = web.Application()
+    app.router.add_get("/ws", handle)
+    runner = web.AppRunner(app, handle_signals=False, shutdown_timeout=0.1)
+    await runner.setup()
+    await web.TCPSite(runner, "127.0.0.1", 0).start()
+    try:
+        yield f"ws://127.0.0.1:{runner.addresses[0][1]}/ws"
+    finally:
+        await runner.cleanup()
+
+
+def endpoints(binance_url: str) -> dict[str, VenueEndpoint]:
+    # Nobody listens on port 1: the other venues stay down, which must not matter.
+    down = {v: VenueEndpoint("ws://127.0.0.1:1/") for v in ("coinbase", "kraken", "gemini")}
+    return {**down, "binance": VenueEndpoint(binance_url)}
+
+
+def supervision() -> Supervision:
+    return Supervision(Limits(backoff=Backoff(0.001, 0.01), close_s=0.1), rng=Random(1))
+
+
+async def stopped(task: "asyncio.Task[None]") -> None:
+    task.cancel()
+    with suppress(asyncio.CancelledError):
+        await task
+
+
+def test_a_flood_is_conflated_and_its_last_quote_arrives() -> None:
+    count = 3000
+
+    async def main() -> None:
+        batches: list[Batch] = []
+        complete = asyncio.Event()
+
+        def sink(batch: Batch) -> None:
+            batches.append(batch)
+            if any(one.sequence == count - 1 for one in batch.values()):
+                complete.set()
+
+        async with flooding_binance(count) as url:
+            service = FeedService(table(), endpoints(url), sink, supervision())
+            assert {one.state for one in service.health()} == {SourceState.WAITING}
+            task = asyncio.create_task(service.run())
+            async with asyncio.timeout(30):
+                await complete.wait()
+            assert all(set(batch) == {("binance", "BTC", "USDT")} for batch in batches)
+            sequences = [one.sequence or 0 for batch in batches for one in batch.values()]
+            assert sequences == sorted(sequences)
+            assert len(batches) < count
+            health = {(one.venue, one.base): one for one in await asyncio.to_thread(service.health)}
+            assert set(health) == {
+                ("binance", "BTC"),
+                ("coinbase", "BTC"),
+                ("coinbase", "USDT"),
+                ("gemini", "USDT"),
+                ("kraken", "BTC"),
+                ("kraken", "USDT"),
+            }
+            live = health["binance", "BTC"]
+            assert (live.state, live.quotes, live.frames) == (SourceState.LIVE, count, count + 1)
+            assert health["kraken", "USDT"].state is not SourceState.LIVE
+            assert health["kraken", "USDT"].last_quote_age_ms is None
+            await stopped(task)
+
+    asyncio.run(main())
+
+
+def test_a_taker_that_fails_loses_a_batch_and_no_more(caplog: pytest.LogCaptureFixture) -> None:
+    async def main() -> None:
+        taken = 0
+        again = asyncio.Event()
+
+        def sink(_batch: Batch) -> None:
+            nonlocal taken
+            taken += 1
+            if taken == 2:
+                again.set()
+            raise RuntimeError("the taker is broken")
+
+        async with flooding_binance(20_000) as url:
+            service = FeedService(table(), endpoints(url), sink, supervision())
+            task = asyncio.create_task(service.run())
+            async with asyncio.timeout(30):
+                await again.wait()
+            assert not task.done()
+            await stopped(task)
+
+    with caplog.at_level("ERROR"):
+        asyncio.run(main())
+    assert "the taker of quotes failed" in caplog.text
+
+
+def test_an_endpoint_for_an_unknown_venue_is_refused() -> None:
+    with pytest.raises(ValueError, match="unknown venue 'krakn': known are binance, bitstamp"):
+        FeedService(table(), {"krakn": VenueEndpoint("ws://127.0.0.1:1/")}, lambda _batch: None)
+
+
+def test_a_source_without_new_prices_turns_stale_in_its_health() -> None:
+    async def main() -> None:
+        late_ns = 0
+        arrived = asyncio.Event()
+
+        def monotonic_ns() -> int:
+            return Supervision().monotonic_ns() + late_ns
+
+        async with flooding_binance(1) as url:
+            kept = Supervision(supervision().limits, monotonic_ns=monotonic_ns, rng=Random(1))
+            service = FeedService(table(), endpoints(url), lambda _batch: arrived.set(), kept)
+            task = asyncio.create_task(service.run())
+            async with asyncio.timeout(30):
+                await arrived.wait()
+            late_ns = 8 * 10**9
+            binance = service.health()[0]
+            assert binance.state is SourceState.STALE
+            assert "its limit is 7000 ms" in binance.reason
+            await stopped(task)
+
+    asyncio.run(main())
