@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 
+import structlog
 import trio
 
 from node.network.frames import HEARTBEAT, FrameReader, FrameTooLong
@@ -11,6 +12,8 @@ from node.network.limits import Limits
 from node.network.outbox import Outbox
 from node.network.rate import TokenBucket
 from node.network.yamux import ProtocolViolation, SessionClosed
+
+_log = structlog.get_logger("didyma.network")
 
 
 class Misbehaved(Exception):
@@ -78,6 +81,10 @@ class Link:
         except* SessionClosed as ends:
             self.misbehaved = self._session.violated
             self.close(str(ends.exceptions[0]))
+        except* Exception as errors:
+            # A fault of ours. It costs this one connection, not the node.
+            self.close(f"failed: {errors.exceptions[0]!r}")
+            _log.error("link failed", member=self.member, exc_info=errors)
         finally:
             self.close("cancelled")
 

@@ -272,10 +272,6 @@ class Mesh:
         _log.info("member connected", member=peer.member)
         try:
             await link.run()
-        except* Exception as errors:
-            # A fault of ours. It costs this one connection, not the node.
-            link.close(_described(errors))
-            _log.error("link failed", member=peer.member, exc_info=errors)
         finally:
             if peer.link is link:
                 peer.link = None
@@ -287,9 +283,9 @@ class Mesh:
 
 
 def _described(error: BaseException) -> str:
-    """Return one line about an error, looking for the first that says something."""
+    """Return one line about an error: about its deepest cause, for libp2p wraps what it knows."""
     while isinstance(error, BaseExceptionGroup):
         error = error.exceptions[0]
-    while not str(error) and error.__cause__ is not None:
+    while error.__cause__ is not None and str(error.__cause__):
         error = error.__cause__
     return f"{type(error).__name__}: {error}"[:200]

@@ -111,10 +111,13 @@ async def test_the_death_of_the_thread_ends_the_block() -> None:
     async def die() -> None:
         raise SystemExit(3)
 
-    with pytest.raises(ExceptionGroup) as failure:  # the task fails, the thread too, or both
+    async def block() -> None:
         async with AsyncioThread() as thread:
             thread.start(die)
             await trio.sleep_forever()
+
+    with pytest.raises(ExceptionGroup) as failure:  # the task fails, the thread too, or both
+        await block()
     assert failure.group_contains(RuntimeError, match="has died")
 
 
