@@ -1,0 +1,308 @@
+"""What the agreement does, as the operator sees it: counters, reports and the node's view.
+
+Called by the runtime on the trio side; `snapshot` makes the immutable view that other threads read.
+"""
+
+import time
+from collections import deque
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+
+import msgspec
+import structlog
+
+from aggregation.encoding import decode_confidence_ppm, encode_confidence_up, words_of
+from aggregation.observation import ObservationBody
+from aggregation.state import AgreedState
+from aggregation.status import Status
+from consensus import effects as fx
+from consensus.committee import signers_of
+from consensus.messages import QC, Block
+from consensus.payload import State
+from node.api.view import (
+    CommitteeView,
+    FeedView,
+    Identity,
+    LatencyView,
+    MemberView,
+    NodeView,
+    PublishedReport,
+)
+from node.metrics import Metrics
+from node.network_file import NetworkFile
+from node.observer import Observer
+from node.payload import decode_body, decode_payload
+from node.report import Report, answers_of, report_to_json
+from node.store import Store, StoredReport
+
+LATENCIES_KEPT = 1024
+_NS_PER_MS = 1_000_000
+
+_log = structlog.get_logger("node.telemetry")
+
+
+class Latencies:
+    """The newest samples of one latency, in nanoseconds."""
+
+    def __init__(self, name: str) -> None:
+        self._name = name
+        self._samples: deque[int] = deque(maxlen=LATENCIES_KEPT)
+        self._count = 0
+
+    def add(self, duration_ns: int) -> None:
+        """Note one sample."""
+        self._samples.append(duration_ns)
+        self._count += 1
+
+    def view(self) -> LatencyView:
+        """Return the count of all samples and the quantiles of the newest."""
+        ordered = sorted(self._samples)
+
+        def quantile(percent: int) -> float:
+            if not ordered:
+                return 0.0
+            return ordered[min(len(ordered) - 1, len(ordered) * percent // 100)] / _NS_PER_MS
+
+        return LatencyView(self._name, self._count, quantile(50), quantile(99))
+
+
+class Telemetry:
+    """Implements `node.runtime.Events`; also archives reports and hands them to whoever serves."""
+
+    def __init__(
+        self,
+        network: NetworkFile,
+        identity: Identity,
+        observer: Observer,
+        store: Store,
+        metrics: Metrics,
+        on_report: Callable[[Report], None],
+    ) -> None:
+        self._network = network
+        self._context = network.context
+        self._identity = identity
+        self._observer = observer
+        self._store = store
+        self._metrics = metrics
+        self._on_report = on_report
+        self._names = network.member_names
+        self._feeds = [(feed.pair, feed.decimals) for feed in network.table.feeds]
+        self._committee = _committee_view(network)
+        self._view = 0
+        self._entered_ns = time.monotonic_ns()
+        self._height = 0
+        self._certified = 0
+        self._committed = 0
+        self._timeouts = 0
+        self._evidence = 0
+        self._latest: PublishedReport | None = None
+        self._state: AgreedState | None = None
+        self._observers: tuple[tuple[str, ...], ...] = ()
+        self._certified_ns = 0
+        self._tick = Latencies("tick_to_observation")
+        self._round = Latencies("observation_to_certificate")
+        self.invalid_messages = dict.fromkeys(range(self._context.n), 0)
+        """Broken rules by member."""
+
+    @property
+    def silent_ms(self) -> int | None:
+        """How long ago the newest certificate came; None before the first."""
+        if not self._certified_ns:
+            return None
+        return (time.monotonic_ns() - self._certified_ns) // _NS_PER_MS
+
+    # node.runtime.Events
+
+    def entered_view(self, view: int, by_timeout: bool) -> None:
+        """Note the current view."""
+        now_ns = time.monotonic_ns()
+        if self._view:
+            self._metrics.view_duration.observe((now_ns - self._entered_ns) / 1e9)
+        self._entered_ns = now_ns
+        self._view = view
+        self._timeouts += by_timeout
+        self._metrics.views_entered.labels("timeout" if by_timeout else "certificate").inc()
+
+    def observed(self, view: int, body: ObservationBody, age_ns: int | None) -> None:
+        """Note an own observation."""
+        if age_ns is not None:
+            self._tick.add(age_ns)
+            self._metrics.tick_to_observation.observe(age_ns / 1e9)
+
+    def certified(
+        self, block_id: bytes, block: Block, qc: QC, state: State, latency_ns: int | None
+    ) -> None:
+        """Archive a certified report and hand it on."""
+        assert isinstance(state, AgreedState)
+        self._certified += 1
+        self._certified_ns = time.monotonic_ns()
+        if latency_ns is not None:
+            self._round.add(latency_ns)
+            self._metrics.observation_to_certificate.observe(latency_ns / 1e9)
+        signers = tuple(self._names[signer] for signer in signers_of(qc.bitmap))
+        for name in signers:
+            self._metrics.signed.labels(name).inc()
+        words = words_of(state)
+        report = Report(
+            network=self._context.network,
+            epoch=self._context.epoch,
+            header=block.header,
+            id=block_id,
+            words=words,
+            bitmap=int.from_bytes(qc.bitmap, "big"),
+            signature=qc.aggregate,
+            answers=answers_of(words, self._feeds),
+            signers=signers,
+        )
+        body = msgspec.json.encode(report_to_json(report))
+        header = block.header
+        self._store.save_report(
+            StoredReport(
+                self._context.epoch, header.view, block_id, header.observed_at_ms, False, body
+            )
+        )
+        newest = self._latest is None or header.view > self._latest.view
+        if newest:
+            self._latest = PublishedReport(
+                self._context.epoch, header.view, block_id, header.observed_at_ms, False, body
+            )
+            self._note_answers(state)
+            self._observers = self._priced_by(block)
+            self._on_report(report)
+
+    def committed(self, block_id: bytes, block: Block, state: State) -> None:
+        """Note a final block."""
+        self._committed += 1
+        self._height = block.height
+        self._store.mark_report_final(self._context.epoch, block.view)
+        if self._latest is not None and self._latest.id == block_id:
+            self._latest = replace(self._latest, final=True)
+        for observed in decode_payload(block.payload):
+            self._metrics.inclusion.labels(self._names[observed.member]).inc()
+
+    def persisted(self, duration_ns: int) -> None:
+        """Note how long it took to make the safety state durable."""
+        self._metrics.persist_duration.observe(duration_ns / 1e9)
+
+    def invalid(self, member: int, reason: str) -> None:
+        """Note that a member broke the protocol."""
+        self.invalid_messages[member] += 1
+
+    def overflowed(self, member: int) -> None:
+        """Note that a message was dropped because too many of its sender's wait."""
+        self.invalid_messages[member] += 1
+
+    def equivocated(self, evidence: fx.Equivocation) -> None:
+        """Keep proof of an offence."""
+        self._evidence += 1
+        name = self._names[evidence.member]
+        self._metrics.evidence.labels(name, evidence.kind).inc()
+        proof = (evidence.first, evidence.first_share, evidence.second, evidence.second_share)
+        self._store.save_evidence(
+            self._context.domain,
+            evidence.kind,
+            evidence.member,
+            evidence.view,
+            msgspec.msgpack.encode(proof),
+        )
+
+    # The view.
+
+    def _note_answers(self, state: AgreedState) -> None:
+        before = self._state
+        self._state = state
+        for index, (feed, _) in enumerate(self._feeds):
+            now = state.feeds[index]
+            was = before.feeds[index] if before is not None else None
+            if was is None or (was.status, was.cause) != (now.status, now.cause):
+                status, cause = now.status.name.lower(), now.cause.name.lower()
+                _log.info("feed.status", feed=feed, status=status, cause=cause)
+                self._metrics.feed_status_changes.labels(feed, status, cause).inc()
+
+    def _priced_by(self, block: Block) -> tuple[tuple[str, ...], ...]:
+        observations = [
+            (self._names[observed.member], decode_body(observed.body).entries)
+            for observed in decode_payload(block.payload)
+        ]
+        return tuple(
+            tuple(name for name, entries in observations if entries[index].price)
+            for index in range(len(self._feeds))
+        )
+
+    def feeds(self) -> tuple[FeedView, ...]:
+        """Return every feed as it was last agreed."""
+        return tuple(self._feed(index) for index in range(len(self._feeds)))
+
+    def _feed(self, index: int) -> FeedView:
+        spec = self._network.table.feeds[index]
+        prices = self._observer.prices
+        state = self._state.feeds[index] if self._state is not None else None
+        available = state is not None and state.status is not Status.UNAVAILABLE
+        price = confidence_ppm = None
+        if state is not None and available:
+            whole, fraction = divmod(state.price, 10**spec.decimals)
+            price = f"{whole}.{fraction:0{spec.decimals}}" if spec.decimals else str(whole)
+            code = encode_confidence_up(state.price, state.confidence)
+            confidence_ppm = decode_confidence_ppm(code)
+        return FeedView(
+            index=index,
+            feed=spec.pair,
+            decimals=spec.decimals,
+            deviation_ppm=spec.deviation_ppm,
+            heartbeat_ms=spec.heartbeat_ms,
+            tier=spec.tier,
+            price=price,
+            confidence_ppm=confidence_ppm,
+            status=state.status.name.lower() if state is not None else "unavailable",  # type: ignore[arg-type]
+            cause=state.cause.name.lower() if state is not None else "never_agreed",
+            agreed_at_ms=state.agreed_at_ms or None if state is not None else None,
+            sources_used=prices[index].sources_used if prices else 0,
+            sources_all=len(spec.sources),
+            observers=self._observers[index] if self._observers else (),
+        )
+
+    def snapshot(
+        self,
+        *,
+        not_ready: Sequence[str],
+        **parts: object,
+    ) -> NodeView:
+        """Return the node's view; `parts` are its peers, sources and chains."""
+        return NodeView(
+            made_at_ns=time.monotonic_ns(),
+            identity=self._identity,
+            committee=self._committee,
+            view=self._view,
+            height=self._height,
+            rounds_certified=self._certified,
+            rounds_committed=self._committed,
+            timeouts=self._timeouts,
+            latest=self._latest,
+            feeds=self.feeds(),
+            latencies=(self._tick.view(), self._round.view()),
+            evidence=self._evidence,
+            not_ready=tuple(not_ready),
+            **parts,  # type: ignore[arg-type]
+        )
+
+
+def _committee_view(network: NetworkFile) -> CommitteeView:
+    context = network.context
+    return CommitteeView(
+        epoch=context.epoch,
+        configuration_hash=context.configuration.hash.hex(),
+        valid_until_ms=network.valid_until_ms,
+        faulty_max=context.f,
+        quorum=context.q,
+        leader_order=tuple(network.member_names[i] for i in context.leader_order),
+        members=tuple(
+            MemberView(
+                member.name,
+                index,
+                member.bls_key.hex(),
+                member.ed25519_key.hex(),
+                member.operator.hex(),
+            )
+            for index, member in enumerate(network.members)
+        ),
+    )
