@@ -1,6 +1,7 @@
 """S3: whatever f members report, every agreed number lies in the range of the honest ones."""
 
 from dataclasses import dataclass
+from random import Random
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -69,9 +70,11 @@ def committees(draw: st.DrawFn) -> Committee:
 
 
 @given(committees(), st.randoms(use_true_random=False))
-def test_s3_an_agreed_price_lies_between_two_honest_prices(committee: Committee, rng) -> None:  # type: ignore[no-untyped-def]
+def test_s3_an_agreed_price_lies_between_two_honest_prices(
+    committee: Committee, random: Random
+) -> None:
     entries = committee.honest + committee.faulty
-    rng.shuffle(entries)
+    random.shuffle(entries)
     outcome = agree(entries, committee.f)
     honest = [entry.price for entry in committee.honest if entry.price]
     if isinstance(outcome, Agreement):
