@@ -1,0 +1,7 @@
+"""Brings certified reports onto chains: one asyncio task per chain, no trio."""
+
+from node.publisher.publisher import Publisher
+from node.publisher.settings import ChainSettings
+from node.publisher.status import ChainStatus
+
+__all__ = ["ChainSettings", "ChainStatus", "Publisher"]

@@ -1,0 +1,487 @@
+"""Publishing on one chain: when to look, whose turn it is, what to send, what became of it."""
+
+import asyncio
+import time
+from collections import OrderedDict
+from dataclasses import dataclass, replace
+from typing import Final
+
+import structlog
+
+from aggregation.feed import FeedSpec
+from contracts import client
+from contracts.points import decompress_g2
+from node.publisher.account import Account
+from node.publisher.fees import first_offer, gas_limit, replacement
+from node.publisher.oracle import Contract, Look, Oracle, Receipt, Refused
+from node.publisher.pending import Pending
+from node.publisher.rpc import Endpoint, RpcError, RpcFailure
+from node.publisher.settings import ChainSettings
+from node.publisher.stages import transmitter_order
+from node.publisher.status import ChainStatus
+from node.publisher.triggers import Due, Stored, Trigger, answers_in, due
+from node.report import Report
+
+REPORTS_REMEMBERED: Final = 1_024
+BACK_OFF_FIRST_S: Final = 0.5
+BACK_OFF_MAX_S: Final = 30.0
+REFUSED_RETRY_S: Final = 10.0
+HEAD_AGE_MAX_MS: Final = 120_000
+_LOOKS_FOR_A_RECEIPT: Final = 6
+
+_log = structlog.get_logger("node.publisher")
+
+
+@dataclass(frozen=True, slots=True)
+class Wait:
+    """How long to wait for the next step; news may end it early if `for_news`."""
+
+    seconds: float
+    for_news: bool = True
+
+
+class ChainPublisher:
+    """One chain's task. All methods but `status` belong to the asyncio thread.
+
+    `me` is this node's position among `members` transmitters; None comes after all of them.
+    """
+
+    def __init__(
+        self,
+        settings: ChainSettings,
+        *,
+        network: bytes,
+        feeds: tuple[FeedSpec, ...],
+        account: Account,
+        me: int | None,
+        members: int,
+    ) -> None:
+        self._settings = settings
+        self._network = network
+        self._feeds = feeds
+        self._account = account
+        self._me = me
+        self._members = members
+        self._oracle = Oracle(settings.oracle, settings.chain_id, network, len(feeds))
+        self._endpoints = [Endpoint(url, settings.request_timeout_ms) for url in settings.rpc_urls]
+        self._current = 0
+        self._news = asyncio.Event()
+        self._newest: tuple[Report, Stored] | None = None
+        self._recent: OrderedDict[tuple[int, int], Stored] = OrderedDict()
+        self._contract: Contract | None = None
+        self._look: Look | None = None
+        self._looked_at = 0.0
+        self._stored: Stored | None = None
+        self._due_at = 0.0
+        self._due_key: tuple[int, int] | None = None
+        self._pending: Pending | None = None
+        self._failed_in_a_row = 0
+        self._rejected_in_a_row = 0
+        self._not_before = 0.0
+        self._held = ""
+        self._log = _log.bind(chain=settings.name)
+        self._status = ChainStatus(
+            name=settings.name,
+            chain_id=settings.chain_id,
+            oracle="0x" + settings.oracle.hex(),
+            account="0x" + account.address.hex(),
+            state="starting",
+            reason="",
+            endpoint=self._endpoint.shown,
+            head=None,
+            head_time_ms=None,
+            stored_epoch=None,
+            stored_view=None,
+            stored_observed_at_ms=None,
+            stage=None,
+            pending=None,
+            pending_since_ms=None,
+            replacements=0,
+            pushes={trigger.value: 0 for trigger in Trigger},
+            superseded=0,
+            reverted=0,
+            last_push_transaction=None,
+            last_push_gas_used=None,
+            gas_used=0,
+            cost_wei=0,
+            balance_wei=None,
+            dry=False,
+            errors=0,
+            last_error="",
+        )
+
+    @property
+    def status(self) -> ChainStatus:
+        """A snapshot, for any thread."""
+        return self._status
+
+    def submit(self, report: Report) -> None:
+        """Take a certified report; an older one than the newest is only remembered."""
+        header = report.header
+        answers = answers_in(report.words, len(self._feeds))
+        stored = Stored(report.epoch, header.view, header.observed_at_ms, answers)
+        self._recent[(report.epoch, header.view)] = stored
+        while len(self._recent) > REPORTS_REMEMBERED:
+            self._recent.popitem(last=False)
+        if self._newest is None or report.order > self._newest[0].order:
+            self._newest = report, stored
+            self._news.set()
+
+    async def run(self) -> None:
+        """Publish until cancelled. Nothing that a chain or a server does ends it."""
+        try:
+            while True:
+                wait = await self._step_safely()
+                if wait.for_news:
+                    self._news.clear()
+                    try:
+                        await asyncio.wait_for(self._news.wait(), max(0.0, wait.seconds))
+                    except TimeoutError:
+                        continue
+                else:
+                    await asyncio.sleep(wait.seconds)
+        finally:
+            for endpoint in self._endpoints:
+                await endpoint.close()
+
+    @property
+    def _endpoint(self) -> Endpoint:
+        return self._endpoints[self._current]
+
+    async def _step_safely(self) -> Wait:
+        try:
+            wait = await self._step()
+        except RpcFailure as failure:
+            return self._fail_over("unreachable", str(failure), BACK_OFF_MAX_S)
+        except Refused as refused:
+            return self._fail_over("refused", str(refused), REFUSED_RETRY_S)
+        except Exception as error:
+            # A fault of ours on one chain must not stop the node, nor the other chains.
+            self._log.exception("publisher.fault")
+            self._error(f"internal: {type(error).__name__}: {error}")
+            return Wait(BACK_OFF_MAX_S, for_news=False)
+        self._failed_in_a_row = 0
+        self._note(state="publishing", reason=self._held)
+        return wait
+
+    def _fail_over(self, state: str, reason: str, retry_s: float) -> Wait:
+        """Go to the next endpoint at once, and back off when every one of them has failed."""
+        self._error(reason)
+        self._contract = None
+        self._current = (self._current + 1) % len(self._endpoints)
+        self._note(endpoint=self._endpoint.shown)
+        self._failed_in_a_row += 1
+        rounds, place = divmod(self._failed_in_a_row, len(self._endpoints))
+        if place:
+            return Wait(0.0, for_news=False)
+        self._note(state=state, reason=reason)
+        delay = min(BACK_OFF_FIRST_S * 2 ** min(rounds - 1, 10), retry_s)
+        return Wait(delay, for_news=False)
+
+    # One step.
+
+    async def _step(self) -> Wait:
+        started_at = time.monotonic()
+        self._held = ""
+        if self._contract is None:
+            self._contract = await self._oracle.verify(self._endpoint)
+            self._look = None
+        await self._resend()
+        if self._look is None or time.monotonic() >= self._looked_at + self._poll_s():
+            await self._look_again()
+        push = self._newest_due()
+        if push is None:
+            self._due_key = None
+            return self._until_next_look()
+        now = time.monotonic()
+        turn_at = max(self._turn(now), self._not_before)
+        pending = self._pending
+        if pending is not None:
+            turn_at = max(turn_at, pending.sent_at + self._settings.stuck_ms / 1000)
+        if now < turn_at:
+            return Wait(min(turn_at - now, self._until_next_look().seconds))
+        if self._looked_at < started_at:
+            # Somebody else may have pushed since the last look.
+            await self._look_again()
+            push = self._newest_due()
+            if push is None or max(self._turn(now), self._not_before) > now:
+                return Wait(0.0, for_news=False)
+        await self._send(*push)
+        return self._until_next_look()
+
+    def _poll_s(self) -> float:
+        settings = self._settings
+        return (settings.pending_poll_ms if self._pending else settings.poll_ms) / 1000
+
+    def _until_next_look(self) -> Wait:
+        return Wait(self._looked_at + self._poll_s() - time.monotonic())
+
+    def _newest_due(self) -> tuple[Report, Due] | None:
+        """Return the newest report and why it is due; None if it is not, or may not be sent."""
+        stored, contract = self._stored, self._contract
+        if self._newest is None or stored is None or contract is None:
+            return None
+        report, as_stored = self._newest
+        observed_at_ms, now_ms = as_stored.observed_at_ms, _unix_ms()
+        if report.epoch != contract.epoch:
+            self._held = f"the Oracle is in epoch {contract.epoch}, reports in {report.epoch}"
+        elif max(observed_at_ms, now_ms) > contract.valid_until_ms:
+            self._held = f"the epoch's configuration ended at {contract.valid_until_ms} (Unix ms)"
+        elif now_ms - observed_at_ms > self._settings.report_age_max_ms:
+            self._held = "the newest certified report is too old to be worth its fee"
+        else:
+            lead_ms = self._settings.heartbeat_lead_ms
+            found = due(stored, observed_at_ms, as_stored.answers, self._feeds, lead_ms)
+            return None if found is None else (report, found)
+        return None
+
+    def _turn(self, now: float) -> float:
+        """Return when this node's stage begins for what is stored now (monotonic seconds)."""
+        stored = self._stored
+        assert stored is not None
+        key = (stored.epoch, stored.view)
+        if self._due_key != key:
+            self._due_key, self._due_at = key, now
+        settings = self._settings
+        order = transmitter_order(
+            self._network, settings.chain_id, settings.oracle, *key, self._members
+        )
+        stage = self._members if self._me is None else order.index(self._me)
+        self._note(stage=stage)
+        return self._due_at + stage * settings.stage_ms / 1000
+
+    # Looking.
+
+    async def _look_again(self) -> None:
+        pending = self._pending
+        hashes = pending.hashes if pending else ()
+        look = await self._oracle.look(self._endpoint, self._account.address, hashes)
+        if len(self._endpoints) > 1 and _unix_ms() - look.head_time_ms > HEAD_AGE_MAX_MS:
+            age_s = (_unix_ms() - look.head_time_ms) // 1000
+            raise RpcFailure(f"{self._endpoint.shown}: its newest block is {age_s} s old")
+        await self._read_stored(look)
+        self._look, self._looked_at = look, time.monotonic()
+        dry = look.balance_wei < self._settings.min_balance_wei
+        if dry and not self._status.dry:
+            self._log.warning(
+                "publisher.account_runs_dry",
+                account=self._status.account,
+                balance_wei=look.balance_wei,
+                minimum_wei=self._settings.min_balance_wei,
+            )
+        self._note(
+            head=look.head,
+            head_time_ms=look.head_time_ms,
+            balance_wei=look.balance_wei,
+            dry=dry,
+            stored_epoch=look.place.epoch,
+            stored_view=look.place.view,
+            stored_observed_at_ms=look.place.observed_at_ms,
+        )
+        if pending is not None:
+            await self._settle(pending, look)
+
+    async def _read_stored(self, look: Look) -> None:
+        place = look.place
+        stored = self._stored
+        if stored is not None and (stored.epoch, stored.view, stored.observed_at_ms) == (
+            place.epoch,
+            place.view,
+            place.observed_at_ms,
+        ):
+            return
+        remembered = self._recent.get((place.epoch, place.view))
+        if remembered is not None and remembered.observed_at_ms == place.observed_at_ms:
+            self._stored = remembered
+            return
+        read = await self._oracle.answers(self._endpoint, place)
+        if read is None:
+            raise RpcFailure(f"{self._endpoint.shown}: what is stored changed while it was read")
+        self._stored = read
+
+    # Sending.
+
+    async def _send(self, report: Report, found: Due) -> None:
+        look, pending, settings = self._look, self._pending, self._settings
+        assert look is not None
+        if pending is None:
+            fees = first_offer(look.base_fee, look.tip_suggested, settings.max_fee_wei)
+        else:
+            cap = settings.max_fee_wei
+            fees = replacement(pending.fees, look.base_fee, look.tip_suggested, cap)
+        if fees is None:
+            self._reject(f"the fee cap of {settings.max_fee_wei} wei per gas is too low at present")
+            return
+        gas = gas_limit(len(report.words))
+        if look.balance_wei < gas * fees.max_fee:
+            self._reject(
+                f"account 0x{self._account.address.hex()} holds {look.balance_wei} wei, "
+                f"{gas * fees.max_fee} are needed: fund it"
+            )
+            return
+        calldata = client.encode_push(
+            report.header, report.words, report.bitmap, decompress_g2(report.signature)
+        )
+        if self._rejected_in_a_row and not await self._would_succeed(calldata):
+            return
+        nonce = look.nonce if pending is None else pending.nonce
+        signed = self._account.sign(
+            chain_id=settings.chain_id,
+            nonce=nonce,
+            to=settings.oracle,
+            data=calldata,
+            gas=gas,
+            fees=fees,
+        )
+        now = time.monotonic()
+        if pending is None:
+            self._pending = Pending(
+                nonce=nonce,
+                fees=fees,
+                trigger=found,
+                calldata=calldata,
+                raw=signed.raw,
+                hashes=(signed.hash,),
+                sent_at=now,
+                since=now,
+                since_ms=_unix_ms(),
+            )
+        else:
+            self._pending = pending.superseded_by(signed, fees, found, calldata, now)
+            self._note(replacements=self._status.replacements + 1)
+        self._log.info(
+            "publisher.push" if pending is None else "publisher.replace",
+            trigger=found.trigger.value,
+            feed=found.feed,
+            view=report.header.view,
+            nonce=nonce,
+            max_fee_wei=fees.max_fee,
+            transaction="0x" + signed.hash.hex(),
+        )
+        self._note(pending="0x" + signed.hash.hex(), pending_since_ms=self._pending.since_ms)
+        await self._resend()
+
+    async def _would_succeed(self, calldata: bytes) -> bool:
+        """Try a push without sending it: after a failure, before paying for another."""
+        request = self._oracle.call(calldata, "pending", self._account.address)
+        (result,) = await self._endpoint.batch([request])
+        if not isinstance(result, RpcError):
+            return True
+        self._reject(f"the push would fail: {_explained(result)}")
+        return False
+
+    async def _resend(self) -> None:
+        """Send the pending transaction to the current endpoint unless one has taken it."""
+        pending = self._pending
+        if pending is None or pending.accepted:
+            return
+        (result,) = await self._endpoint.batch(
+            [("eth_sendRawTransaction", ["0x" + pending.raw.hex()])]
+        )
+        if not isinstance(result, RpcError):
+            self._pending = replace(pending, accepted=True)
+            return
+        message = result.message.lower()
+        if "already known" in message or "already imported" in message:
+            self._pending = replace(pending, accepted=True)
+        elif "nonce too low" in message:
+            # Another version, or another user of the account, was faster: the next look tells.
+            self._pending = replace(pending, accepted=True)
+            self._looked_at = 0.0
+        elif "underpriced" in message:
+            # The pool holds another transaction of ours at this nonce, as after a restart.
+            self._error(f"the pool asks for a higher fee: {result.message}")
+            earlier = pending.sent_at - self._settings.stuck_ms / 1000
+            self._pending = replace(pending, accepted=True, sent_at=earlier)
+        else:
+            self._pending = None
+            self._note(pending=None, pending_since_ms=None)
+            self._reject(f"transaction refused: {result.message}")
+
+    def _reject(self, reason: str) -> None:
+        """Note that nothing could be sent, and wait longer each time before the next try."""
+        self._error(reason)
+        exponent = min(self._rejected_in_a_row, 5)
+        self._rejected_in_a_row += 1
+        self._not_before = time.monotonic() + self._settings.stage_ms / 1000 * 2**exponent
+
+    # What became of it.
+
+    async def _settle(self, pending: Pending, look: Look) -> None:
+        if look.receipts:
+            self._pending = None
+            self._note(pending=None, pending_since_ms=None)
+            await self._conclude(pending, look.receipts[0])
+        elif look.nonce > pending.nonce:
+            # The nonce is used. Receipts may come later than the count; then nobody knows.
+            if pending.looks_since_used >= _LOOKS_FOR_A_RECEIPT:
+                self._pending = None
+                self._note(pending=None, pending_since_ms=None)
+                self._error(f"nonce {pending.nonce} was used by a transaction that is not ours")
+            else:
+                looks = pending.looks_since_used + 1
+                self._pending = replace(pending, looks_since_used=looks)
+
+    async def _conclude(self, pending: Pending, receipt: Receipt) -> None:
+        status = self._status
+        self._note(
+            gas_used=status.gas_used + receipt.gas_used,
+            cost_wei=status.cost_wei + receipt.cost_wei,
+        )
+        transaction = "0x" + receipt.transaction_hash.hex()
+        if not receipt.succeeded:
+            reason = await self._why_reverted(pending, receipt)
+            self._note(reverted=status.reverted + 1)
+            self._reject(f"{transaction} reverted: {reason}")
+            return
+        self._rejected_in_a_row = 0
+        self._not_before = 0.0
+        if not receipt.stored:
+            self._note(superseded=status.superseded + 1)
+            self._log.info("publisher.superseded", transaction=transaction)
+            return
+        trigger = pending.trigger.trigger.value
+        self._note(
+            pushes=status.pushes | {trigger: status.pushes[trigger] + 1},
+            last_push_transaction=transaction,
+            last_push_gas_used=receipt.gas_used,
+        )
+        self._log.info(
+            "publisher.stored",
+            trigger=trigger,
+            feed=pending.trigger.feed,
+            transaction=transaction,
+            gas_used=receipt.gas_used,
+            cost_wei=receipt.cost_wei,
+            after_ms=int((time.monotonic() - pending.since) * 1000),
+        )
+
+    async def _why_reverted(self, pending: Pending, receipt: Receipt) -> str:
+        """Run a reverted push again where it reverted, for its reason."""
+        request = self._oracle.call(pending.calldata, hex(receipt.block), self._account.address)
+        try:
+            (result,) = await self._endpoint.batch([request])
+        except RpcFailure as failure:
+            return f"unknown reason ({failure})"
+        if isinstance(result, RpcError):
+            return _explained(result)
+        return f"with {receipt.gas_used} gas, but not when it is run again"
+
+    # The snapshot.
+
+    def _note(self, **changes: object) -> None:
+        if any(getattr(self._status, name) != value for name, value in changes.items()):
+            self._status = replace(self._status, **changes)  # type: ignore[arg-type]
+
+    def _error(self, message: str) -> None:
+        if message != self._status.last_error:
+            self._log.warning("publisher.trouble", reason=message)
+        self._note(errors=self._status.errors + 1, last_error=message)
+
+
+def _explained(error: RpcError) -> str:
+    return client.describe_error(error.data) if error.data else error.message
+
+
+def _unix_ms() -> int:
+    return time.time_ns() // 1_000_000

@@ -1,0 +1,178 @@
+"""What a chain says about the Oracle there, about its head, and about an account: checked."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, Final, TypeVar
+
+from aggregation.status import Status
+from contracts import client
+from node.publisher.rpc import Endpoint, Request, RpcError, RpcFailure, integer, octets
+from node.publisher.triggers import Stored
+
+BATCH_MAX: Final = 100
+T = TypeVar("T")
+
+
+class Refused(Exception):
+    """The chain or the contract is not what the configuration says: nothing is sent there."""
+
+
+@dataclass(frozen=True, slots=True)
+class Contract:
+    """What the Oracle says of itself and never changes within an epoch."""
+
+    epoch: int
+    valid_until_ms: int
+
+
+@dataclass(frozen=True, slots=True)
+class Receipt:
+    """What became of a transaction; `stored` says whether the Oracle took the report."""
+
+    transaction_hash: bytes
+    block: int
+    succeeded: bool
+    stored: bool
+    gas_used: int
+    cost_wei: int
+
+
+@dataclass(frozen=True, slots=True)
+class Look:
+    """One look at a chain: head, place of what is stored, the account, receipts that came."""
+
+    head: int
+    head_time_ms: int
+    base_fee: int
+    tip_suggested: int
+    place: client.StoredPlace
+    nonce: int
+    balance_wei: int
+    receipts: tuple[Receipt, ...]
+
+
+class Oracle:
+    """One Oracle contract, seen through whichever endpoint it is asked with."""
+
+    def __init__(self, address: bytes, chain_id: int, network: bytes, feeds: int) -> None:
+        self.address = address
+        self._chain_id = chain_id
+        self._network = network
+        self._feeds = feeds
+        self._to = "0x" + address.hex()
+
+    def call(self, calldata: bytes, block: str = "latest", sender: bytes | None = None) -> Request:
+        """Return the request that calls the contract."""
+        message = {"to": self._to, "input": "0x" + calldata.hex()}
+        if sender is not None:
+            message["from"] = "0x" + sender.hex()
+        return ("eth_call", [message, block])
+
+    async def verify(self, endpoint: Endpoint) -> Contract:
+        """Check that the endpoint serves our chain and that our Oracle is there; raise Refused."""
+        getters = ("network", "feedCount", "epoch", "committee")
+        chain_id, code, *results = await endpoint.batch(
+            [
+                ("eth_chainId", []),
+                ("eth_getCode", [self._to, "latest"]),
+                *(self.call(client.encode_getter(getter)) for getter in getters),
+            ]
+        )
+        found = integer(chain_id, "eth_chainId")
+        if found != self._chain_id:
+            raise Refused(
+                f"{endpoint.shown} serves chain {found}, not {self._chain_id}: "
+                "correct chain_id or rpc_urls"
+            )
+        if not octets(code, "eth_getCode"):
+            raise Refused(
+                f"there is no contract at {self._to} on chain {found}: correct oracle, or deploy it"
+            )
+        if any(isinstance(result, RpcError) for result in results):
+            raise Refused(f"the contract at {self._to} is no Oracle: correct oracle")
+        network, feeds, epoch, committee = results
+        if _read(client.decode_bytes32, network, "network") != self._network:
+            raise Refused(f"the Oracle at {self._to} is of another network: correct oracle")
+        if _read(client.decode_integer, feeds, "feedCount") != self._feeds:
+            raise Refused(f"the Oracle at {self._to} has another feed table: correct oracle")
+        return Contract(
+            _read(client.decode_integer, epoch, "epoch"),
+            _read(client.decode_committee, committee, "committee").valid_until_ms,
+        )
+
+    async def look(self, endpoint: Endpoint, account: bytes, hashes: Sequence[bytes]) -> Look:
+        """Look at the head, the contract, the account and these transactions, in one round trip."""
+        sender = "0x" + account.hex()
+        block, place, nonce, balance, tip, *receipts = await endpoint.batch(
+            [
+                ("eth_getBlockByNumber", ["latest", False]),
+                self.call(client.encode_getter("stored")),
+                ("eth_getTransactionCount", [sender, "latest"]),
+                ("eth_getBalance", [sender, "latest"]),
+                ("eth_maxPriorityFeePerGas", []),
+                *(("eth_getTransactionReceipt", ["0x" + one.hex()]) for one in hashes),
+            ]
+        )
+        if not isinstance(block, dict):
+            raise RpcFailure(f"{endpoint.shown}: no newest block")
+        return Look(
+            head=integer(block.get("number"), "block number"),
+            head_time_ms=integer(block.get("timestamp"), "block time") * 1000,
+            base_fee=integer(block.get("baseFeePerGas"), "base fee"),
+            # Not every server has the method; one wei is what the protocol itself asks for.
+            tip_suggested=1 if isinstance(tip, RpcError) else integer(tip, "tip"),
+            place=_read(client.decode_stored, place, "stored"),
+            nonce=integer(nonce, "nonce"),
+            balance_wei=integer(balance, "balance"),
+            receipts=tuple(
+                self._receipt(one, transaction_hash)
+                for one, transaction_hash in zip(receipts, hashes, strict=True)
+                if isinstance(one, dict)
+            ),
+        )
+
+    async def answers(self, endpoint: Endpoint, place: client.StoredPlace) -> Stored | None:
+        """Read all stored answers; None if another report was stored meanwhile."""
+        answers: list[tuple[int, Status]] = []
+        for first in range(0, self._feeds, BATCH_MAX):
+            feeds = range(first, min(first + BATCH_MAX, self._feeds))
+            results = await endpoint.batch(
+                [self.call(client.encode_latest(feed)) for feed in feeds]
+            )
+            for result in results:
+                answer = _read(client.decode_latest, result, "latest")
+                if answer.observed_at_ms != place.observed_at_ms:
+                    return None
+                try:
+                    answers.append((answer.price, Status(answer.status)))
+                except ValueError:
+                    raise RpcFailure(f"{endpoint.shown}: an answer has no known status") from None
+        return Stored(place.epoch, place.view, place.observed_at_ms, tuple(answers))
+
+    def _receipt(self, receipt: dict[str, Any], transaction_hash: bytes) -> Receipt:
+        gas_used = integer(receipt.get("gasUsed"), "gasUsed")
+        price = integer(receipt.get("effectiveGasPrice"), "effectiveGasPrice")
+        logs = receipt.get("logs")
+        topic = "0x" + client.pushed_topic().hex()
+        return Receipt(
+            transaction_hash=transaction_hash,
+            block=integer(receipt.get("blockNumber"), "blockNumber"),
+            succeeded=integer(receipt.get("status"), "status") == 1,
+            stored=isinstance(logs, list) and any(self._is_pushed(log, topic) for log in logs),
+            gas_used=gas_used,
+            cost_wei=gas_used * price,
+        )
+
+    def _is_pushed(self, log: Any, topic: str) -> bool:
+        if not isinstance(log, dict):
+            return False
+        topics = log.get("topics")
+        address = str(log.get("address", "")).lower()
+        return address == self._to and isinstance(topics, list) and topics[:1] == [topic]
+
+
+def _read(decode: Callable[[bytes], T], result: Any, what: str) -> T:
+    try:
+        return decode(octets(result, what))
+    except ValueError as error:
+        raise RpcFailure(f"{what}: {error}") from None
