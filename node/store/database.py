@@ -92,6 +92,8 @@ class Database:
     def _reading(self) -> Iterator[None]:
         try:
             yield
+        except sqlite3.ProgrammingError as error:
+            raise StoreFailed(f"{self.path} is closed") from error
         except sqlite3.OperationalError as error:
             raise StoreFailed(
                 f"cannot use {self.path}: {error}. Check the disk, its free space and who may "

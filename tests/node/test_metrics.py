@@ -1,0 +1,91 @@
+"""Metrics: one registry per daemon, names with units, a help text each."""
+
+import re
+import time
+
+from prometheus_client.parser import text_string_to_metric_families
+
+from node.api.view import CommitteeView, FeedView, Identity, MemberView, NodeView, ViewCell
+from node.api.view_metrics import ViewCollector
+from node.metrics import Metrics
+
+UNITS = (
+    "seconds", "number", "members", "blocks", "frames", "ppm", "units", "code", "wei", "sources",
+    "reports", "connections",
+)  # fmt: skip
+COUNTED = {
+    "build_info", "ready", "peer_connected", "source_up", "chain_rpc_up", "api_streams",
+}  # fmt: skip
+
+
+def a_view() -> NodeView:
+    member = MemberView("one", 0, "aa", "bb", "0xcc")
+    feed = FeedView(0, "BTC/USD", 7, 1, 1, 1, "1.5", None, "halted", "jump", 4_000, 3, 6, ("one",))
+    return NodeView(
+        made_at_ns=time.monotonic_ns(),
+        identity=Identity("0.1.0", "test", "0x", "0x", "one", 0, "i", 1),
+        committee=CommitteeView(0, "0x", 1, 1, 3, ("one",), (member,)),
+        view=9,
+        height=8,
+        rounds_certified=8,
+        rounds_committed=7,
+        timeouts=2,
+        latest=None,
+        feeds=(feed,),
+    )
+
+
+def samples(metrics: Metrics) -> dict[str, float]:
+    families = text_string_to_metric_families(metrics.exposition().decode())
+    return {
+        sample.name + "".join(sample.labels.values()): sample.value
+        for family in families
+        for sample in family.samples
+    }
+
+
+def test_two_daemons_share_nothing() -> None:
+    first, second = Metrics(process=False), Metrics(process=False)
+    first.votes_sent.inc()
+    assert samples(first)["didyma_votes_sent_total"] == 1
+    assert samples(second)["didyma_votes_sent_total"] == 0
+
+
+def test_state_is_read_from_the_newest_view() -> None:
+    metrics, cell = Metrics(process=False), ViewCell()
+    metrics.registry.register(ViewCollector(cell))
+    assert "didyma_view_number" not in samples(metrics)
+    cell.swap(a_view())
+    found = samples(metrics)
+    assert found["didyma_view_number"] == 9
+    assert found["didyma_rounds_certified_total"] == 8
+    assert found["didyma_ready"] == 1
+    assert found["didyma_quorum_margin_members"] == -2
+    assert found["didyma_feed_price_unitsBTC/USD"] == 1.5
+    assert found["didyma_feed_status_codeBTC/USD"] == 4
+    assert "didyma_feed_confidence_ppmBTC/USD" not in found
+    assert "didyma_last_certified_view_number" not in found
+
+
+def test_a_stale_view_is_not_ready() -> None:
+    metrics, cell = Metrics(process=False), ViewCell()
+    metrics.registry.register(ViewCollector(cell, view_age_ms_max=0))
+    cell.swap(a_view())
+    time.sleep(0.002)
+    assert samples(metrics)["didyma_ready"] == 0
+
+
+def test_every_metric_has_our_prefix_a_unit_and_a_help_text() -> None:
+    metrics, cell = Metrics(process=False), ViewCell()
+    metrics.registry.register(ViewCollector(cell))
+    cell.swap(a_view())
+    for family in metrics.registry.collect():
+        assert re.fullmatch(r"didyma_[a-z_]+", family.name), family.name
+        assert family.documentation.endswith("."), family.name
+        name = family.name.removeprefix("didyma_")
+        if family.type in ("gauge", "histogram") and name not in COUNTED:
+            assert name.endswith(UNITS), family.name
+
+
+def test_the_process_is_measured_too() -> None:
+    assert "process_resident_memory_bytes" in samples(Metrics())
