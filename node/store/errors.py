@@ -1,6 +1,5 @@
 """What can go wrong with the data directory, and what the operator should do about it."""
 
-
 from node.errors import OperatorError
 
 
