@@ -1,0 +1,56 @@
+# Each target does all the set-up that it needs; `make help` lists them.
+.DEFAULT_GOAL := help
+.PHONY: help setup testnet test test-slow lint format bench contracts contracts-check constraints clean
+
+bin := .venv/bin
+# What `make testnet` passes on, as in: make testnet ARGS="--nodes 7 --duration 60"
+ARGS ?=
+
+help:  ## show this list
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 26
+
+setup:  ## install everything that development needs
+	@.ci/setup dev
+
+testnet:  ## run a local network and show prices being agreed and verified on a chain
+	@.ci/setup testnet
+	@$(bin)/didyma testnet $(ARGS)
+
+test: setup  ## run the quick tests (under 3 minutes on two cores)
+	@$(bin)/pytest -q -n 2 --dist loadfile -m "not slow" $(ARGS)
+
+test-slow: setup  ## run the slow tests: real clusters, real faults, long simulations
+	@$(bin)/pytest -q -m slow $(ARGS)
+
+lint: setup  ## check style, types, import rules and integer arithmetic
+	@$(bin)/ruff check .
+	@$(bin)/ruff format --check .
+	@$(bin)/mypy
+	@$(bin)/lint-imports
+	@$(bin)/pytest -q tests/test_no_floats.py
+
+format: setup  ## rewrite the code in the project's style
+	@$(bin)/ruff check --fix .
+	@$(bin)/ruff format .
+
+bench: setup  ## measure rounds against the bare protocol, in one run
+	@$(bin)/python tests/bench/rounds.py $(ARGS)
+
+contracts: contracts/node_modules  ## compile the contracts anew into contracts/artifacts
+	@node contracts/build.mjs
+
+contracts-check: contracts/node_modules  ## compile and compare with the committed artifacts
+	@node contracts/build.mjs --check
+
+contracts/node_modules: contracts/package.json
+	@command -v npm >/dev/null || { echo "npm is missing: install Node.js 20 or later" >&2; exit 1; }
+	@cd contracts && npm install --no-package-lock --no-audit --no-fund --silent
+	@touch $@
+
+constraints: setup  ## write constraints.txt anew from what is installed
+	@{ sed -n '/^#/p' constraints.txt; $(bin)/python -m pip freeze --exclude-editable \
+		| grep -v -E '^(didyma|pip|setuptools|uv)\b'; } > constraints.new
+	@mv constraints.new constraints.txt
+
+clean:  ## remove what was installed and built here
+	rm -rf .venv dist contracts/node_modules
