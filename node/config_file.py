@@ -166,12 +166,12 @@ class _Sources:
     def apply_overrides(self, document: dict[str, Any]) -> None:
         """Put the environment's values into the document.
 
-        A variable is meant for us when it has the prefix and a double underscore between section
-        and key; whether the key exists is for the model to say.
+        A variable is meant for us when it has the prefix and then a section (`DIDYMA_CHAINS`), or
+        a double underscore between section and key; whether the key exists is for the model to say.
         """
         for variable in sorted(self._environ):
             name = variable.removeprefix(OVERRIDE_PREFIX)
-            if name == variable or "__" not in name:
+            if name == variable or ("__" not in name and name.lower() not in Config.model_fields):
                 continue
             parts = [part.lower() for part in name.split("__")]
             at: KeyPath = tuple(int(part) if part.isdecimal() else part for part in parts)

@@ -32,8 +32,8 @@ def get_bytes(base_url: str, path: str, timeout_seconds: int) -> bytes:
         connection.request(
             "GET", parts.path.rstrip("/") + path, headers={"Accept": "application/json"}
         )
-        answer = connection.getresponse()
-        content = answer.read(ANSWER_BYTES_MAX + 1)
+        with connection.getresponse() as answer:
+            content = answer.read(ANSWER_BYTES_MAX + 1)
     except (OSError, http.client.HTTPException) as error:
         reason = getattr(error, "strerror", None) or str(error) or type(error).__name__
         raise NodeUnreachable(
@@ -54,8 +54,11 @@ def _reason(content: bytes, fallback: str) -> str:
         document = json.loads(content)
         found = document.get("error", document.get("detail"))
         if isinstance(found, dict):
+            remedy = found.get("remedy")
             found = found.get("message")
+            if isinstance(found, str) and isinstance(remedy, str) and remedy:
+                found = f"{found}; {remedy}"
     except (ValueError, AttributeError, RecursionError):
         found = None
     text = found if isinstance(found, str) else fallback
-    return "".join(char for char in text[:200] if char.isprintable())
+    return "".join(char for char in text[:400] if char.isprintable())

@@ -25,6 +25,6 @@ def run(config_file: Path, new_member: bool) -> None:
     from node.config_file import load_config
 
     config = load_config(config_file)
-    from node import daemon  # slow to import: only after the configuration was found right
+    from node.daemon import run as run_node  # slow to import: only once the configuration is right
 
-    daemon.run(config, new_member=new_member)
+    run_node(config, new_member=new_member)
