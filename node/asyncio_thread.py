@@ -113,6 +113,11 @@ class AsyncioThread:
         with suppress(trio.RunFinishedError):
             self._token.run_sync_soon(self._call, function, args)
 
+    def call(self, function: Callable[..., object], *args: Any) -> None:
+        """Call a function in the asyncio thread soon, without waiting; after its end, never."""
+        with suppress(RuntimeError):
+            self._running_loop().call_soon_threadsafe(function, *args)
+
     def wake(self, function: Callable[[], None]) -> None:
         """Like `post`, but calls that are still to be made are made once. It must not raise."""
         assert self._token is not None, "enter the AsyncioThread first"

@@ -19,7 +19,15 @@ from consensus.core import Checkpoint, Core, genesis_checkpoint
 from consensus.messages import Block
 from consensus.payload import State
 from node import network_file as committee_file
-from node.api.view import ChainView, Identity, NodeView, PeerView, SourceView, ViewCell
+from node.api.view import (
+    ChainView,
+    Identity,
+    NodeView,
+    PeerView,
+    PublishedReport,
+    SourceView,
+    ViewCell,
+)
 from node.asyncio_thread import AsyncioThread, NewestValues
 from node.config import Config
 from node.errors import ConfigurationError, OperatorError
@@ -139,7 +147,7 @@ class Node:
         self._mesh = self._make_mesh()
         self._feeds: FeedService | None = None
         self._publisher: Publisher | None = None
-        self._sent_to_publisher: Callable[[Report], None] = lambda _report: None
+        self._submit: Callable[[Report], None] = lambda _report: None
         observe = self._observer.observe
         self._runtime = Runtime(
             context,
@@ -254,6 +262,7 @@ class Node:
                 self._observer.take(await quotes.get())  # type: ignore[arg-type]
 
         nursery.start_soon(take_quotes)
+        self._start_publisher(thread)
         self._api = ApiServer(
             cell=self._cell,
             archive=self._archive,
@@ -273,8 +282,28 @@ class Node:
             with trio.CancelScope(shield=True), trio.move_on_after(3):
                 await thread.run(self._api.stop)
 
-    def _on_report(self, report: Report) -> None:
-        self._sent_to_publisher(report)
+    def _start_publisher(self, thread: AsyncioThread) -> None:
+        chains = [chain for chain in self._config.chains if chain.publish]
+        account = self._keys.account
+        if not chains or account is None:
+            return
+        from node.publisher import ChainSettings, Publisher  # web3 takes seconds to import
+
+        publisher = Publisher(
+            [ChainSettings.of(chain) for chain in chains],
+            network=self._context.network,
+            table=self._network.table,
+            private_key=bytes(account.account.key),
+            me=self._me,
+            members=self._context.n,
+        )
+        self._publisher = publisher
+        self._submit = lambda report: thread.call(publisher.submit, report)
+        thread.start(publisher.run)
+
+    def _on_report(self, report: Report, published: PublishedReport) -> None:
+        self._submit(report)
+        self._api.publish(published)
 
     # What others see.
 
@@ -359,7 +388,24 @@ class Node:
         )
 
     def _chains(self) -> tuple[ChainView, ...]:
-        return ()
+        if self._publisher is None:
+            return ()
+        return tuple(
+            ChainView(
+                chain=chain.name,
+                chain_id=chain.chain_id,
+                oracle=chain.oracle,
+                publishing=chain.state == "publishing",
+                state=chain.state,
+                stored_view=chain.stored_view,
+                stored_observed_at_ms=chain.stored_observed_at_ms,
+                pushes=chain.pushes_total,
+                errors=chain.errors,
+                balance_wei=chain.balance_wei,
+                last_error=chain.reason or chain.last_error,
+            )
+            for chain in self._publisher.status()
+        )
 
     @property
     def view(self) -> NodeView | None:

@@ -76,7 +76,7 @@ class Telemetry:
         observer: Observer,
         store: Store,
         metrics: Metrics,
-        on_report: Callable[[Report], None],
+        on_report: Callable[[Report, PublishedReport], None],
     ) -> None:
         self._network = network
         self._context = network.context
@@ -168,7 +168,7 @@ class Telemetry:
             )
             self._note_answers(state)
             self._observers = self._priced_by(block)
-            self._on_report(report)
+            self._on_report(report, self._latest)
 
     def committed(self, block_id: bytes, block: Block, state: State) -> None:
         """Note a final block."""
