@@ -15,10 +15,15 @@ from testnet.chain.rpc import REQUEST_BYTES_MAX, answer
 class ChainServer:
     """A served chain: where it listens, and what makes its blocks."""
 
-    def __init__(self, chain: EvmChain, producer: BlockProducer, port: int) -> None:
+    def __init__(self, chain: EvmChain, producer: BlockProducer, runner: web.AppRunner) -> None:
         self.chain = chain
         self.producer = producer
-        self.rpc_url = f"http://127.0.0.1:{port}"
+        self.rpc_url = f"http://127.0.0.1:{runner.addresses[0][1]}"
+        self._runner = runner
+
+    async def stop_listening(self) -> None:
+        """Go off the network for good; the chain itself goes on."""
+        await self._runner.cleanup()
 
 
 @contextlib.asynccontextmanager
@@ -39,13 +44,13 @@ async def serve(
 
     application = web.Application(client_max_size=REQUEST_BYTES_MAX)
     application.router.add_post("/", handle)
-    runner = web.AppRunner(application, handle_signals=False, access_log=None)
+    runner = web.AppRunner(application, handle_signals=False, access_log=None, shutdown_timeout=1.0)
     await runner.setup()
-    site = web.TCPSite(runner, "127.0.0.1", port, shutdown_timeout=1.0)
+    site = web.TCPSite(runner, "127.0.0.1", port)
     await site.start()
     blocks = asyncio.create_task(producer.run())
     try:
-        yield ChainServer(chain, producer, runner.addresses[0][1])
+        yield ChainServer(chain, producer, runner)
     finally:
         blocks.cancel()
         with contextlib.suppress(asyncio.CancelledError):
