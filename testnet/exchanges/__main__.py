@@ -7,6 +7,7 @@ import logging
 import os
 import signal
 import sys
+from collections.abc import Sequence
 
 import msgspec
 
@@ -16,9 +17,9 @@ from testnet.market import Market
 _PARENT_CHECK_S = 0.5
 
 
-def main() -> int:
+def main(argv: Sequence[str] | None = None) -> int:
     """Serve until SIGTERM or SIGINT, or until the process that started this one is gone."""
-    arguments = _arguments()
+    arguments = _arguments(argv)
     logging.basicConfig(
         level=logging.INFO, stream=sys.stderr, format="%(asctime)s exchanges %(message)s"
     )
@@ -56,7 +57,7 @@ async def _serve(market: Market, arguments: argparse.Namespace) -> None:
                 continue
 
 
-def _arguments() -> argparse.Namespace:
+def _arguments(argv: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m testnet.exchanges", description=__doc__)
     parser.add_argument("--seed", type=int, required=True, help="decides every price")
     parser.add_argument(
@@ -78,7 +79,7 @@ def _arguments() -> argparse.Namespace:
         default=tuple(VENUES),
         help=f"comma-separated, of {','.join(VENUES)} (default all)",
     )
-    return parser.parse_args()
+    return parser.parse_args(argv)
 
 
 def _rate(text: str) -> float:

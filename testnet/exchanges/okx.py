@@ -113,7 +113,8 @@ class Okx(Venue):
         if not isinstance(argument, dict):
             return (self._error(session, "60013", "Invalid args"),)
         channel, symbol = argument.get("channel"), argument.get("instId")
-        if channel not in self.channels or symbol not in self.books:
+        known = isinstance(symbol, str) and symbol in self.books
+        if not known or channel not in self.channels:
             what = f"channel:{str(channel)[:64]},instId:{str(symbol)[:64]}"
             text = (
                 f"Wrong URL or {what} doesn't exist. Please use the correct URL, channel and "

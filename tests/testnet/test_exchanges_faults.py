@@ -1,0 +1,421 @@
+"""Exchanges that freeze, lie or vanish on request, and clients that misbehave."""
+
+import asyncio
+import contextlib
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Awaitable, Callable
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+import aiohttp
+import pytest
+
+from testnet.exchanges.__main__ import main
+from testnet.exchanges.simulator import VENUES, Simulation, simulated_exchanges
+from testnet.market import Market
+
+PATIENCE_S = 20
+SUBSCRIPTIONS: dict[str, object] = {
+    "coinbase": {
+        "type": "subscribe",
+        "product_ids": ["BTC-USD"],
+        "channels": ["ticker", "heartbeat"],
+    },
+    "kraken": {
+        "method": "subscribe",
+        "params": {"channel": "ticker", "symbol": ["BTC/USD"], "event_trigger": "bbo"},
+    },
+    "bitstamp": {"event": "bts:subscribe", "data": {"channel": "order_book_btcusd"}},
+    "gemini": {"id": 1, "method": "SUBSCRIBE", "params": ["btcusd@bookTicker"]},
+    "binance": {"id": 1, "method": "SUBSCRIBE", "params": ["btcusdt@bookTicker"]},
+    "okx": {"op": "subscribe", "args": [{"channel": "bbo-tbt", "instId": "BTC-USDT"}]},
+}
+PINGS: dict[str, tuple[str, str]] = {
+    "kraken": ('{"method":"ping"}', "pong"),
+    "bitstamp": ('{"event":"bts:heartbeat"}', "bts:heartbeat"),
+    "gemini": ('{"id":77,"method":"ping"}', '"id":77'),
+    "okx": ("ping", "pong"),
+}
+REST = {
+    "coinbase": "/products/BTC-USD/ticker",
+    "kraken": "/0/public/Ticker?pair=XBTUSD",
+    "bitstamp": "/api/v2/ticker/btcusd/",
+    "gemini": "/v2/ticker/btcusd",
+    "binance": "/api/v3/ticker/bookTicker?symbol=BTCUSDT",
+    "okx": "/api/v5/market/ticker?instId=BTC-USDT",
+}
+
+
+def quote_of(text: str) -> tuple[Decimal, Decimal, object] | None:
+    """Return bid, ask and what proves the frame a new one, None if it is no quote."""
+    if text == "pong":
+        return None
+    message: Any = json.loads(text, parse_float=Decimal)
+    if message.get("type") == "ticker":
+        found = message["best_bid"], message["best_ask"], message["sequence"]
+    elif message.get("channel") == "ticker":
+        ticker = message["data"][0]
+        found = ticker["bid"], ticker["ask"], ticker["timestamp"]
+    elif message.get("event") == "data":
+        book = message["data"]
+        found = book["bids"][0][0], book["asks"][0][0], book["microtimestamp"]
+    elif "arg" in message and "data" in message:
+        top = message["data"][0]
+        found = top["bids"][0][0], top["asks"][0][0], top["seqId"]
+    elif "u" in message:
+        found = message["b"], message["a"], message["u"]
+    else:
+        return None
+    return Decimal(found[0]), Decimal(found[1]), found[2]
+
+
+class Bench:
+    """Running exchanges, and everything a test does with them."""
+
+    def __init__(self, simulation: Simulation, http: aiohttp.ClientSession, market: Market) -> None:
+        self.simulation = simulation
+        self.http = http
+        self.market = market
+
+    def connect(self, name: str) -> Any:
+        return self.http.ws_connect(self.simulation.endpoints[name].ws_url)
+
+    async def order(self, **fault: object) -> tuple[int, Any]:
+        async with self.http.post(self.simulation.control_url, json=fault) as response:
+            return response.status, await response.json()
+
+    async def state(self) -> Any:
+        async with self.http.get(self.simulation.control_url) as response:
+            return await response.json()
+
+    async def rest(self, name: str) -> str:
+        url = self.simulation.endpoints[name].rest_url + REST[name]
+        async with self.http.get(url) as response:
+            return await response.text()
+
+
+async def next_quote(ws: aiohttp.ClientWebSocketResponse) -> tuple[Decimal, Decimal, object]:
+    while True:
+        quote = quote_of(await ws.receive_str())
+        if quote is not None:
+            return quote
+
+
+def bench(trial: Callable[[Bench], Awaitable[None]], *names: str, rate: float = 600) -> None:
+    async def run() -> None:
+        market = Market(11, int(time.time() * 1_000))
+        async with (
+            asyncio.timeout(PATIENCE_S),
+            simulated_exchanges(market, rate=rate, names=names) as simulation,
+            aiohttp.ClientSession() as http,
+        ):
+            await trial(Bench(simulation, http, market))
+
+    asyncio.run(run())
+
+
+def bench_each(trial: Callable[[Bench, str], Awaitable[None]], rate: float = 600) -> None:
+    """Do the same at every exchange of one simulation, side by side."""
+
+    async def at_each(bench: Bench) -> None:
+        async with asyncio.TaskGroup() as trials:
+            for name in VENUES:
+                trials.create_task(trial(bench, name), name=name)
+
+    bench(at_each, *VENUES, rate=rate)
+
+
+def test_a_silent_freeze_stops_quotes_but_not_the_connection() -> None:
+    async def trial(bench: Bench, name: str) -> None:
+        async with bench.connect(name) as ws:
+            await ws.send_json(SUBSCRIPTIONS[name])
+            await next_quote(ws)
+            assert (await bench.order(venue=name, fault="freeze"))[0] == 200
+            frozen = await bench.rest(name)
+            # Whatever was quoted before the order is in the buffers by now.
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(0.1):
+                    while True:
+                        await ws.receive_str()
+            if name in PINGS:
+                ping, pong = PINGS[name]
+                await ws.send_str(ping)
+                assert pong in await ws.receive_str()
+            with pytest.raises(TimeoutError):
+                async with asyncio.timeout(0.3):
+                    await next_quote(ws)
+            if name == "coinbase":
+                async with bench.connect(name) as other:
+                    await other.send_json(SUBSCRIPTIONS[name])
+                    while '"heartbeat"' not in await other.receive_str():
+                        pass
+            assert await bench.rest(name) == frozen
+            assert (await bench.order(venue=name, fault="none"))[0] == 200
+
+        async with bench.connect(name) as ws:
+            await ws.send_json(SUBSCRIPTIONS[name])
+            quotes = {await next_quote(ws) for _ in range(3)}
+            assert len(quotes) == 3
+
+    bench_each(trial)
+
+
+def test_a_repeating_freeze_sends_the_same_prices_as_new() -> None:
+    async def trial(bench: Bench, name: str) -> None:
+        await bench.order(venue=name, fault="freeze", mode="repeat")
+        async with bench.connect(name) as ws:
+            await ws.send_json(SUBSCRIPTIONS[name])
+            quotes = [await next_quote(ws) for _ in range(6)]
+        assert len({(bid, ask) for bid, ask, _ in quotes}) == 1
+        assert len({proof for _, _, proof in quotes}) >= 5
+
+    bench_each(trial)
+
+
+def test_a_lie_multiplies_every_price() -> None:
+    async def trial(bench: Bench, name: str) -> None:
+        async with bench.connect(name) as ws:
+            await ws.send_json(SUBSCRIPTIONS[name])
+            before, _, _ = await next_quote(ws)
+            await bench.order(venue=name, fault="lie", factor=1.5)
+            quotes = [await next_quote(ws) for _ in range(40)]
+        bid, ask, _ = quotes[-1]
+        assert abs(bid / before / Decimal("1.5") - 1) < Decimal("0.005")
+        assert bid < ask < bid * Decimal("1.01")
+
+    bench_each(trial, rate=1_200)
+
+
+@pytest.mark.parametrize("notice", [False, True])
+def test_a_disconnect_drops_and_refuses_until_it_ends(notice: bool) -> None:
+    async def trial(bench: Bench, name: str) -> None:
+        async with bench.connect(name) as ws:
+            await ws.send_json(SUBSCRIPTIONS[name])
+            await next_quote(ws)
+            order = asyncio.ensure_future(
+                bench.order(venue=name, fault="disconnect", seconds=60, notice=notice)
+            )
+            heard = []
+            while not ws.closed:
+                message = await ws.receive()
+                if message.type is aiohttp.WSMsgType.TEXT:
+                    heard.append(message.data)
+            assert (await order)[0] == 200
+        told = any(
+            word in heard[-1]
+            for word in ("request_reconnect", "serverShutdown", "64008", "maintenance")
+            if heard
+        )
+        assert told == (notice and name not in ("coinbase", "gemini"))
+        with pytest.raises(aiohttp.ClientError):
+            await bench.connect(name)
+        with pytest.raises(aiohttp.ClientError):
+            await bench.rest(name)
+        assert (await bench.state())[name]["connections"] == 0
+        await bench.order(venue=name, fault="disconnect", seconds=0.1)
+        while (await bench.state())[name]["fault"] != "none":
+            pass
+        async with bench.connect(name) as ws:
+            await ws.send_json(SUBSCRIPTIONS[name])
+            await next_quote(ws)
+
+    bench_each(trial)
+
+
+def test_faults_of_one_exchange_leave_the_others_alone() -> None:
+    async def trial(bench: Bench) -> None:
+        await bench.order(venue="okx", fault="lie", factor=10)
+        await bench.order(venue="gemini", fault="freeze")
+        state = await bench.state()
+        assert [entry["fault"] for entry in state.values()] == ["none", "freeze", "lie"]
+        async with bench.connect("kraken") as ws:
+            await ws.send_json(SUBSCRIPTIONS["kraken"])
+            bid, _, _ = await next_quote(ws)
+        middle = Decimal(bench.market.middle("BTC", int(time.time() * 1_000))) / 10**12
+        assert abs(bid / middle - 1) < Decimal("0.002")
+
+    bench(trial, "kraken", "gemini", "okx")
+
+
+@pytest.mark.parametrize(
+    ("fault", "status", "text"),
+    [
+        ({"venue": "mtgox", "fault": "none"}, 404, "choose one of kraken"),
+        ({"venue": "kraken", "fault": "explode"}, 400, "explode"),
+        ({"venue": "kraken", "fault": "lie"}, 400, "factor other than 1"),
+        ({"venue": "kraken", "fault": "lie", "factor": -2}, 400, "factor must be"),
+        ({"venue": "kraken", "fault": "lie", "factor": 1e9}, 400, "factor must be"),
+        ({"venue": "kraken", "fault": "freeze", "seconds": 0}, 400, "seconds must be"),
+        ({"venue": "kraken", "fault": "freeze", "colour": "red"}, 400, "colour"),
+        ({}, 400, "venue"),
+    ],
+)
+def test_control_refuses_what_it_does_not_understand(
+    fault: dict[str, object], status: int, text: str
+) -> None:
+    async def trial(bench: Bench) -> None:
+        seen, body = await bench.order(**fault)
+        assert seen == status
+        assert text in body["error"]
+
+    bench(trial, "kraken")
+
+
+GARBAGE = [
+    "",
+    "nonsense",
+    "[]",
+    "7",
+    "null",
+    "{}",
+    "[" * 60_000,
+    '{"a":' * 10_000,
+    '{"id":1e999}',
+    "\u0000\ud7ff",
+    *(json.dumps(each).replace("BTC", "\\ud83d\\ude00") for each in SUBSCRIPTIONS.values()),
+    json.dumps(dict.fromkeys(("type", "method", "event", "op", "id", "args"))),
+    json.dumps({"op": "subscribe", "event": "bts:subscribe", "method": "SUBSCRIBE"}),
+    json.dumps({"type": "subscribe", "channels": [{"name": ["x"]}, 7, None]}),
+    json.dumps({"op": "subscribe", "args": [{"channel": {}, "instId": []}, 1]}),
+    json.dumps({"op": "subscribe", "args": [{"channel": "bbo-tbt", "instId": ["BTC-USDT"]}]}),
+    json.dumps({"op": "subscribe", "args": [{"channel": "bbo-tbt"}] * 300}),
+    json.dumps({"method": "subscribe", "params": {"channel": "ticker", "symbol": [{}]}}),
+    json.dumps(
+        {
+            "method": "subscribe",
+            "params": {"channel": "ticker", "event_trigger": [], "symbol": ["BTC/USD"]},
+        }
+    ),
+    json.dumps({"method": ["subscribe"], "type": ["subscribe"], "op": [], "event": {}}),
+]
+
+
+def test_hostile_clients_cost_only_their_own_connection(caplog: pytest.LogCaptureFixture) -> None:
+    async def trial(bench: Bench, name: str) -> None:
+        async with bench.connect(name) as good:
+            await good.send_json(SUBSCRIPTIONS[name])
+            await next_quote(good)
+            for text in GARBAGE:
+                async with bench.connect(name) as bad:
+                    await bad.send_str(text)
+                    await bad.send_bytes(text.encode())
+                    await bad.receive()
+            async with bench.connect(name) as bad:
+                await bad.send_str("x" * 200_000)
+                while not bad.closed:
+                    await bad.receive()
+            for path in ("/nowhere", "/products/%00/ticker", "/api/v2/ticker/%ff%fe/"):
+                url = bench.simulation.endpoints[name].rest_url + path
+                async with bench.http.get(url) as response:
+                    assert response.status < 500
+            await next_quote(good)
+
+    bench_each(trial)
+    assert [record for record in caplog.records if record.levelname == "ERROR"] == []
+
+
+def test_a_client_that_stops_reading_is_dropped_and_stops_nobody() -> None:
+    async def trial(bench: Bench) -> None:
+        endpoint = bench.simulation.endpoints["bitstamp"]
+        address = endpoint.rest_url.removeprefix("http://").split(":")
+        reader, writer = await asyncio.open_connection(*address, limit=1)
+        writer.write(
+            b"GET / HTTP/1.1\r\nHost: x\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+            b"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\n\r\n"
+        )
+        await reader.read(1)
+        for pair in ("btcusd", "ethusd", "solusd", "usdtusd"):
+            body = b'{"event":"bts:subscribe","data":{"channel":"order_book_%b"}}' % pair.encode()
+            # An unmasking mask keeps the frame readable.
+            writer.write(bytes([0x81, 0x80 | len(body), 0, 0, 0, 0]) + body)
+        await writer.drain()
+        async with bench.connect("bitstamp") as ws:
+            await ws.send_json(SUBSCRIPTIONS["bitstamp"])
+            while (await bench.state())["bitstamp"]["connections"] != 1:
+                await next_quote(ws)
+            await next_quote(ws)
+        writer.close()
+        with contextlib.suppress(ConnectionError):
+            await writer.wait_closed()
+
+    bench(trial, "bitstamp", rate=40_000)
+
+
+def start(*arguments: str) -> tuple[subprocess.Popen[str], dict[str, Any]]:
+    process = subprocess.Popen(
+        [sys.executable, "-m", "testnet.exchanges", "--seed", "4", "--origin-ms", "0", *arguments],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    assert process.stdout is not None
+    return process, json.loads(process.stdout.readline())
+
+
+def test_process_says_where_it_listens_and_ends_cleanly_on_sigterm() -> None:
+    process, ready = start("--venues", "kraken,okx", "--start-minute", "5")
+    with process:
+        assert set(ready["venues"]) == {"kraken", "okx"}
+        assert ready["venues"]["okx"]["ws_url"].startswith("ws://127.0.0.1:")
+        assert ready["venues"]["okx"]["ws_url"].endswith("/ws/v5/public")
+        assert ready["control"].endswith("/control")
+        assert ready["start_minute"] == 5
+        process.send_signal(signal.SIGTERM)
+        _, errors = process.communicate(timeout=PATIENCE_S)
+        assert process.returncode == 0
+        assert "Traceback" not in errors
+
+
+def test_process_ends_when_its_parent_dies(tmp_path: Path) -> None:
+    # A parent that starts the exchanges, tells their pid and dies at once without a word to them.
+    program = (
+        "import os, subprocess, sys\n"
+        "child = subprocess.Popen([sys.executable, '-m', 'testnet.exchanges', '--seed', '4',"
+        " '--origin-ms', '0', '--venues', 'okx'], stdout=subprocess.PIPE)\n"
+        "child.stdout.readline()\n"
+        "print(child.pid, flush=True)\n"
+        "os._exit(0)\n"
+    )
+    with (tmp_path / "log").open("w") as log:
+        printed = subprocess.run(
+            [sys.executable, "-c", program], stdout=subprocess.PIPE, stderr=log, check=True
+        ).stdout
+    pid = int(printed)
+    deadline = time.monotonic() + PATIENCE_S
+    while time.monotonic() < deadline and is_running(pid):
+        time.sleep(0.05)
+    assert not is_running(pid)
+
+
+def is_running(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+        return "Z" not in Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0]
+    except (ProcessLookupError, FileNotFoundError):
+        return False
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["--host", "0.0.0.0"],
+        ["--rate", "5000"],
+        ["--venues", "mtgox"],
+        ["--start-minute", "999999"],
+    ],
+)
+def test_process_refuses_bad_arguments(
+    arguments: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    try:
+        status = main(["--seed", "4", "--origin-ms", "0", *arguments])
+    except SystemExit as ended:
+        status = int(str(ended.code))
+    assert status == 2
+    assert "error:" in capsys.readouterr().err
