@@ -113,8 +113,7 @@ class Okx(Venue):
         if not isinstance(argument, dict):
             return (self._error(session, "60013", "Invalid args"),)
         channel, symbol = argument.get("channel"), argument.get("instId")
-        known = isinstance(symbol, str) and symbol in self.books
-        if not known or channel not in self.channels:
+        if channel not in self.channels or not (isinstance(symbol, str) and symbol in self.books):
             what = f"channel:{str(channel)[:64]},instId:{str(symbol)[:64]}"
             text = (
                 f"Wrong URL or {what} doesn't exist. Please use the correct URL, channel and "
