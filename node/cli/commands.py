@@ -46,7 +46,7 @@ class RootCommand(click.Group):
             module, _, name = _BUILT_IN[cmd_name][0].partition(":")
             found = getattr(import_module(module), name)
         elif cmd_name in (added := _entry_points()):
-            found = added[cmd_name].load()
+            found = _load(added[cmd_name])
         else:
             return None
         assert isinstance(found, click.Command)
@@ -135,5 +135,16 @@ def _summary(point: EntryPoint) -> str:
         source = Path(spec.origin).read_text() if spec is not None and spec.origin else ""
         text = ast.get_docstring(ast.parse(source)) or ""
     except (ImportError, OSError, SyntaxError, ValueError):
-        return "Cannot be loaded; reinstall what provides it."
-    return text.partition("\n")[0]
+        text = ""
+    return text.partition("\n")[0] or "(Not described.)"
+
+
+def _load(point: EntryPoint) -> Any:
+    try:
+        return point.load()
+    except ModuleNotFoundError as error:
+        name = point.dist.name if point.dist is not None else "didyma"
+        raise click.ClickException(
+            f"`didyma {point.name}` needs {error.name}, which is not installed; install it with "
+            f"`pip install '{name}[{point.name}]'`"
+        ) from None

@@ -3,6 +3,7 @@ import os
 import stat
 import subprocess
 import sys
+from importlib.metadata import EntryPoint
 from pathlib import Path
 
 import pytest
@@ -240,3 +241,14 @@ def test_run_refuses_a_wrong_configuration_before_anything_starts(tmp_path: Path
     result = invoke("run", "-c", tmp_path / "node.toml")
     assert result.exit_code == 3
     assert "node.data_dir" in result.stderr
+
+
+def test_a_command_that_lacks_its_packages_says_what_to_install(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    point = EntryPoint("extra", "absent_package.cli:extra", "didyma.commands")
+    monkeypatch.setattr("node.cli.commands.entry_points", lambda group: [point])
+    result = invoke("extra")
+    assert result.exit_code == 1
+    assert "absent_package, which is not installed; install it with `pip" in result.stderr
+    assert "extra" in invoke("--help").stdout
