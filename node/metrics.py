@@ -61,7 +61,6 @@ class Metrics:
         self.views_entered = self._counter(
             "views_entered", "Views entered, by what ended the one before.", "by"
         )
-        self.votes_sent = self._counter("votes_sent", "Votes that the node signed.")
         self.inclusion = self._counter(
             "observations_included", "Final blocks that hold an observation of a member.", "member"
         )
@@ -94,22 +93,11 @@ class Metrics:
         )
 
     def _publisher(self) -> None:
-        self.pushes = self._counter(
-            "pushes", "Reports put on the chain by this node, by cause.", "chain", "trigger"
-        )
-        self.push_errors = self._counter(
-            "push_errors", "Attempts to push that failed, by kind.", "chain", "kind"
-        )
-        self.push_gas = self._counter("push_gas", "Gas spent on pushes.", "chain")
-        self.push_fee = self._counter("push_fee_wei", "Fees paid for pushes, in wei.", "chain")
         self.certificate_to_chain = self._histogram(
             "certificate_to_chain_seconds",
             "From holding a certificate to its report being on the chain.",
             _CHAIN_SECONDS,
             "chain",
-        )
-        self.rpc_up = self._gauge(
-            "chain_rpc_up", "1 while the RPC server answers and agrees, else 0.", "chain", "server"
         )
 
     def _process(self) -> None:

@@ -98,6 +98,8 @@ def full_status(
             {
                 **asdict(chain),
                 "balance_wei": None if chain.balance_wei is None else str(chain.balance_wei),
+                "cost_wei": str(chain.cost_wei),
+                "pushes_by": dict(chain.pushes_by),
             }
             for chain in view.chains
         ],

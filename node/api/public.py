@@ -2,6 +2,8 @@
 
 import asyncio
 import time
+from collections.abc import Callable
+from dataclasses import replace
 from typing import Protocol
 
 import msgspec
@@ -17,6 +19,7 @@ from node.api.answers import (
     query_of,
     secure_headers,
 )
+from node.api.calldata import CompleteReports
 from node.api.documents import feed_document, public_status, reasons_not_ready
 from node.api.limits import ApiLimits
 from node.api.streams import ReportHub, serve_events, serve_websocket
@@ -68,6 +71,7 @@ class PublicApi:
         archive: ReportArchive,
         network_file: bytes,
         hub: ReportHub,
+        complete: CompleteReports,
         metrics: Metrics,
         limits: ApiLimits,
     ) -> None:
@@ -75,6 +79,7 @@ class PublicApi:
         self._archive = archive
         self._network_file = network_file
         self._hub = hub
+        self._complete = complete
         self._metrics = metrics
         self._limits = limits
         self._archive_places = asyncio.Semaphore(limits.archive_reads_max)
@@ -110,6 +115,20 @@ class PublicApi:
         view = self._cell.newest
         return newest_report(self._hub.latest, None if view is None else view.latest)
 
+    async def _read(
+        self, find: Callable[..., StoredReport | None], *arguments: int
+    ) -> StoredReport | None:
+        """Return a report of the archive with its calldata; both are made in a worker thread."""
+
+        def read() -> StoredReport | None:
+            stored = find(*arguments)
+            if stored is None:
+                return None
+            return replace(stored, body=self._complete.complete(stored.body))
+
+        async with self._archive_places:
+            return await asyncio.to_thread(read)
+
     async def _index(self, request: web.Request) -> web.Response:
         query_of(request)
         return json_response({"name": "didyma", "paths": _PATHS})
@@ -118,9 +137,9 @@ class PublicApi:
         query_of(request)
         report = self._latest()
         if report is not None:
-            return _report_response(request, report.body, report.final, _REVALIDATE)
-        async with self._archive_places:
-            stored = await asyncio.to_thread(self._archive.latest)
+            body = self._complete.complete(report.body)
+            return _report_response(request, body, report.final, _REVALIDATE)
+        stored = await self._read(self._archive.latest)
         if stored is None:
             raise ApiError(
                 503,
@@ -134,8 +153,7 @@ class PublicApi:
         query = query_of(request, "epoch")
         view = integer("view", request.match_info["view"])
         epoch = integer("epoch", query["epoch"]) if "epoch" in query else self._view().epoch
-        async with self._archive_places:
-            stored = await asyncio.to_thread(self._archive.report_at, epoch, view)
+        stored = await self._read(self._archive.report_at, epoch, view)
         if stored is None:
             raise ApiError(
                 404,
@@ -156,8 +174,7 @@ class PublicApi:
                 "give ?at_ms= as a Unix time in milliseconds, or ask for /v1/reports/latest",
             )
         at_ms = integer("at_ms", query["at_ms"])
-        async with self._archive_places:
-            stored = await asyncio.to_thread(self._archive.report_by_time, at_ms)
+        stored = await self._read(self._archive.report_by_time, at_ms)
         if stored is None:
             raise ApiError(
                 404,

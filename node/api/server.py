@@ -9,6 +9,7 @@ from typing import Any
 import structlog
 from aiohttp import web
 
+from node.api.calldata import CompleteReports
 from node.api.limits import ApiLimits, is_loopback
 from node.api.operators import control_application, metrics_application
 from node.api.public import PublicApi, ReportArchive
@@ -61,7 +62,8 @@ class ApiServer:
         self._network_file = network_file
         self._metrics = metrics
         self._limits = limits or ApiLimits()
-        self._hub = ReportHub(self._limits, metrics)
+        self._complete = CompleteReports()
+        self._hub = ReportHub(self._complete, self._limits, metrics)
         self._loop: asyncio.AbstractEventLoop | None = None
         self._running: list[tuple[asyncio.Server, web.AppRunner]] = []
         metrics.registry.register(ViewCollector(cell, self._limits.view_age_ms_max))
@@ -91,7 +93,13 @@ class ApiServer:
                     f"[control] listen is {host}, which others may reach: use 127.0.0.1"
                 )
         public = PublicApi(
-            self._cell, self._archive, self._network_file, self._hub, self._metrics, self._limits
+            self._cell,
+            self._archive,
+            self._network_file,
+            self._hub,
+            self._complete,
+            self._metrics,
+            self._limits,
         )
         applications: dict[str, Callable[[], web.Application]] = {
             "api": public.application,

@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from aiohttp import WSMsgType, hdrs, web
 
 from node.api.answers import ApiError
+from node.api.calldata import CompleteReports
 from node.api.limits import ApiLimits
 from node.api.view import PublishedReport
 from node.metrics import Metrics
@@ -61,7 +62,8 @@ class Subscription:
 class ReportHub:
     """Hands each new report to every client; for the asyncio thread only."""
 
-    def __init__(self, limits: ApiLimits, metrics: Metrics) -> None:
+    def __init__(self, complete: CompleteReports, limits: ApiLimits, metrics: Metrics) -> None:
+        self._complete = complete
         self._limits = limits
         self._metrics = metrics
         self._subscriptions: dict[Subscription, str] = {}
@@ -80,6 +82,10 @@ class ReportHub:
         for subscription, transport in self._subscriptions.items():
             if not subscription.put(report):
                 self._metrics.api_stream_drops.labels(transport).inc()
+
+    def text_of(self, report: PublishedReport) -> bytes:
+        """Return what clients get of a report."""
+        return self._complete.complete(report.body)
 
     def close(self) -> None:
         """End all streams and take no new ones."""
@@ -131,7 +137,7 @@ async def serve_events(
                     frame = b": still here\n\n"
                 else:
                     name = b"id: %d-%d\nevent: report\ndata: " % (report.epoch, report.view)
-                    frame = name + report.body + b"\n\n"
+                    frame = name + hub.text_of(report) + b"\n\n"
                 async with asyncio.timeout(limits.stream_write_seconds_max):
                     await response.write(frame)
         except TimeoutError:
@@ -162,7 +168,7 @@ async def serve_websocket(
                 report = await subscription.next(limits.stream_ping_seconds)
                 if report is not None:
                     async with asyncio.timeout(limits.stream_write_seconds_max):
-                        await socket.send_str(report.body.decode())
+                        await socket.send_str(hub.text_of(report).decode())
         except TimeoutError:
             _abort(request)
         except (ConnectionError, StreamEnded):

@@ -2,7 +2,10 @@
 
 import time
 from dataclasses import dataclass
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
+
+if TYPE_CHECKING:
+    from node.publisher.status import ChainStatus
 
 FeedStatus = Literal["unavailable", "live", "carried", "degraded", "halted"]
 STATUS_CODES: dict[FeedStatus, int] = {
@@ -97,7 +100,11 @@ class PeerView:
 
 @dataclass(frozen=True, slots=True)
 class ChainView:
-    """The publisher's work on one chain; `balance_wei` is None while no RPC server answers."""
+    """The publisher's work on one chain; `balance_wei` is None while no RPC server answers.
+
+    `pushes_by` counts the reports that this node pushed, by trigger; `superseded` those that
+    another transmitter was faster with.
+    """
 
     chain: str
     chain_id: int
@@ -110,6 +117,41 @@ class ChainView:
     errors: int
     balance_wei: int | None
     last_error: str
+    account: str = ""
+    endpoint: str = ""
+    pushes_by: tuple[tuple[str, int], ...] = ()
+    superseded: int = 0
+    reverted: int = 0
+    gas_used: int = 0
+    cost_wei: int = 0
+    pending_since_ms: int | None = None
+    dry: bool = False
+
+    @classmethod
+    def of(cls, status: "ChainStatus") -> "ChainView":
+        """Return what the publisher says of a chain."""
+        return cls(
+            chain=status.name,
+            chain_id=status.chain_id,
+            oracle=status.oracle,
+            publishing=status.state == "publishing",
+            state=status.state,
+            stored_view=status.stored_view,
+            stored_observed_at_ms=status.stored_observed_at_ms,
+            pushes=status.pushes_total,
+            errors=status.errors,
+            balance_wei=status.balance_wei,
+            last_error=status.reason or status.last_error,
+            account=status.account,
+            endpoint=status.endpoint,
+            pushes_by=tuple(status.pushes.items()),
+            superseded=status.superseded,
+            reverted=status.reverted,
+            gas_used=status.gas_used,
+            cost_wei=status.cost_wei,
+            pending_since_ms=status.pending_since_ms,
+            dry=status.dry,
+        )
 
 
 @dataclass(frozen=True, slots=True)

@@ -231,3 +231,40 @@ class ViewCollector(Collector):
             ("chain",),
             (((c.chain,), c.balance_wei) for c in chains),
         )
+        yield _gauge(
+            "publisher_dry",
+            "1 while the publisher's account is too poor to go on, else 0.",
+            ("chain",),
+            (((c.chain,), int(c.dry)) for c in chains),
+        )
+        yield _gauge(
+            "publisher_working",
+            "1 while the chain answers and is the one configured, else 0.",
+            ("chain",),
+            (((c.chain,), int(c.publishing)) for c in chains),
+        )
+        yield _gauge(
+            "publisher_pending_since_seconds",
+            "Unix time since which a transaction waits to be included; absent if none does.",
+            ("chain",),
+            (((c.chain,), _seconds(c.pending_since_ms)) for c in chains),
+        )
+        yield _counter(
+            "publisher_pushes",
+            "Reports that this node put on the chain, by what made them due.",
+            ("chain", "trigger"),
+            (((c.chain, trigger), count) for c in chains for trigger, count in c.pushes_by),
+        )
+        for name, text, number in (
+            ("superseded", "Pushes that another transmitter was faster with.", "superseded"),
+            ("reverts", "Pushes that the contract refused.", "reverted"),
+            ("errors", "Requests to RPC servers that failed, and the like.", "errors"),
+            ("gas", "Gas used by this node's transactions.", "gas_used"),
+            ("fees_wei", "Fees of this node's transactions, in wei.", "cost_wei"),
+        ):
+            yield _counter(
+                f"publisher_{name}",
+                text,
+                ("chain",),
+                (((c.chain,), getattr(c, number)) for c in chains),
+            )

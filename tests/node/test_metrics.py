@@ -5,16 +5,26 @@ import time
 
 from prometheus_client.parser import text_string_to_metric_families
 
-from node.api.view import CommitteeView, FeedView, Identity, MemberView, NodeView, ViewCell
+from node.api.view import (
+    ChainView,
+    CommitteeView,
+    FeedView,
+    Identity,
+    MemberView,
+    NodeView,
+    ViewCell,
+)
 from node.api.view_metrics import ViewCollector
 from node.metrics import Metrics
+from node.publisher.status import ChainStatus
 
 UNITS = (
     "seconds", "number", "members", "blocks", "frames", "ppm", "units", "code", "wei", "sources",
     "reports", "connections",
 )  # fmt: skip
 COUNTED = {
-    "build_info", "ready", "peer_connected", "source_up", "chain_rpc_up", "api_streams",
+    "build_info", "ready", "peer_connected", "source_up", "api_streams", "publisher_dry",
+    "publisher_working",
 }  # fmt: skip
 
 
@@ -32,6 +42,23 @@ def a_view() -> NodeView:
         timeouts=2,
         latest=None,
         feeds=(feed,),
+        chains=(
+            ChainView(
+                "dev",
+                1,
+                "0x",
+                True,
+                "publishing",
+                4,
+                4_000,
+                2,
+                1,
+                10**18,
+                "",
+                pushes_by=(("deviation", 2), ("heartbeat", 0)),
+                gas_used=200_000,
+            ),
+        ),
     )
 
 
@@ -46,9 +73,9 @@ def samples(metrics: Metrics) -> dict[str, float]:
 
 def test_two_daemons_share_nothing() -> None:
     first, second = Metrics(process=False), Metrics(process=False)
-    first.votes_sent.inc()
-    assert samples(first)["didyma_votes_sent_total"] == 1
-    assert samples(second)["didyma_votes_sent_total"] == 0
+    first.api_streams.labels("events").inc()
+    assert samples(first)["didyma_api_streamsevents"] == 1
+    assert "didyma_api_streamsevents" not in samples(second)
 
 
 def test_state_is_read_from_the_newest_view() -> None:
@@ -63,6 +90,9 @@ def test_state_is_read_from_the_newest_view() -> None:
     assert found["didyma_quorum_margin_members"] == -2
     assert found["didyma_feed_price_unitsBTC/USD"] == 1.5
     assert found["didyma_feed_status_codeBTC/USD"] == 4
+    assert found["didyma_publisher_pushes_totaldevdeviation"] == 2
+    assert found["didyma_publisher_gas_totaldev"] == 200_000
+    assert found["didyma_publisher_balance_weidev"] == 1e18
     assert "didyma_feed_confidence_ppmBTC/USD" not in found
     assert "didyma_last_certified_view_number" not in found
 
@@ -89,3 +119,14 @@ def test_every_metric_has_our_prefix_a_unit_and_a_help_text() -> None:
 
 def test_the_process_is_measured_too() -> None:
     assert "process_resident_memory_bytes" in samples(Metrics())
+
+
+def test_a_chain_is_shown_as_the_publisher_says() -> None:
+    status = ChainStatus(
+        "dev", 1, "0xoo", "0xaa", "refused", "wrong contract", "http://rpc", 5, 6, 0, 4, 4_000, 1,
+        None, None, 0, {"deviation": 2, "heartbeat": 1}, 1, 0, None, None, 9, 8, None, True, 7, "x",
+    )  # fmt: skip
+    view = ChainView.of(status)
+    assert (view.chain, view.publishing, view.last_error) == ("dev", False, "wrong contract")
+    assert (view.pushes, view.pushes_by) == (3, (("deviation", 2), ("heartbeat", 1)))
+    assert (view.gas_used, view.cost_wei, view.dry, view.errors) == (9, 8, True, 7)
