@@ -5,7 +5,7 @@ exchanges, the chains and the API; signatures are verified in worker threads.
 """
 
 import signal
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from importlib.metadata import version
 from typing import TYPE_CHECKING
@@ -16,7 +16,6 @@ import trio
 from aggregation.encoding import words_of
 from aggregation.state import AgreedState, genesis_state
 from consensus.core import Checkpoint, Core, genesis_checkpoint
-from consensus.messages import Block
 from consensus.payload import State
 from node import network_file as committee_file
 from node.api.view import (
@@ -28,7 +27,7 @@ from node.api.view import (
     SourceView,
     ViewCell,
 )
-from node.asyncio_thread import AsyncioThread, NewestValues
+from node.asyncio_thread import AsyncioThread
 from node.config import Config
 from node.errors import ConfigurationError, OperatorError
 from node.journal import Journal
@@ -46,8 +45,6 @@ from node.telemetry import Telemetry
 from node.verifier import Verifier
 
 if TYPE_CHECKING:
-    from trio_typing import TaskStatus  # libp2p brings stubs of trio that lack the name
-
     from feeds.service import FeedService
     from node.network.mesh import Mesh
     from node.publisher import Publisher
@@ -223,9 +220,9 @@ class Node:
         stored = [block for _, block in self._store.uncommitted(self._context.domain)]
         with trio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as signals:
             async with AsyncioThread() as asyncio_thread, trio.open_nursery() as nursery:
-                async with self._asyncio_side(asyncio_thread, nursery):
+                async with self._asyncio_side(asyncio_thread):
                     await nursery.start(self._mesh.run)
-                    await self._start_runtime(nursery, stored)
+                    await nursery.start(self._runtime.run, stored)
                     nursery.start_soon(self._show)
                     _log.info("node_started", member=self._network.member_names[self._me])
                     async for number in signals:
@@ -233,16 +230,8 @@ class Node:
                         nursery.cancel_scope.cancel()
                         break
 
-    async def _start_runtime(self, nursery: trio.Nursery, stored: Sequence[Block]) -> None:
-        async def runtime(*, task_status: "TaskStatus[None]") -> None:
-            await self._runtime.run(stored, task_status=task_status)
-
-        await nursery.start(runtime)
-
     @asynccontextmanager
-    async def _asyncio_side(
-        self, thread: AsyncioThread, nursery: trio.Nursery
-    ) -> AsyncIterator[None]:
+    async def _asyncio_side(self, thread: AsyncioThread) -> AsyncIterator[None]:
         """Start the exchanges, the API and the publisher in the asyncio thread."""
         from feeds.service import FeedService
         from feeds.venue import VenueEndpoint
@@ -253,15 +242,8 @@ class Node:
             venue: VenueEndpoint(endpoint.ws_url, endpoint.rest_url)
             for venue, endpoint in config.feeds.endpoints.items()
         }
-        quotes: NewestValues[object] = NewestValues(thread, kept_max=64)
-        self._feeds = FeedService(self._network.table, endpoints, quotes.put)
+        self._feeds = FeedService(self._network.table, endpoints, self._observer.take)
         thread.start(self._feeds.run)
-
-        async def take_quotes() -> None:
-            while True:
-                self._observer.take(await quotes.get())  # type: ignore[arg-type]
-
-        nursery.start_soon(take_quotes)
         self._start_publisher(thread)
         self._api = ApiServer(
             cell=self._cell,

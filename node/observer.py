@@ -1,5 +1,6 @@
-"""This member's own view of the market: the newest quotes, and what they amount to."""
+"""What a member itself sees of the market: the newest quotes, and what they amount to."""
 
+import threading
 import time
 from collections.abc import Mapping, Sequence
 
@@ -12,10 +13,16 @@ from node.runtime import OwnObservation
 
 
 class Observer:
-    """Keeps the newest quote of every source and makes observations of them."""
+    """Keeps the newest quote of every source and makes observations of them.
+
+    Quotes are conflated where they arrive and fetched when they are needed: a hop between threads
+    for each of them would cost more than all else.
+    """
 
     def __init__(self, table: FeedTable) -> None:
         self._table = table
+        self._mutex = threading.Lock()
+        self._arrived: dict[SourceKey, RawQuote] = {}
         self._quotes: dict[SourceKey, RawQuote] = {}
         self._newest_ns: int | None = None
         self._prices: list[MemberPrice] = []
@@ -26,14 +33,17 @@ class Observer:
         return self._prices
 
     def take(self, quotes: Mapping[SourceKey, RawQuote]) -> None:
-        """Take newer quotes."""
-        self._quotes.update(quotes)
-        newest_ns = max((quote.received_ns for quote in quotes.values()), default=None)
-        if newest_ns is not None:
-            self._newest_ns = max(newest_ns, self._newest_ns or 0)
+        """Take newer quotes; any thread may call."""
+        with self._mutex:
+            self._arrived.update(quotes)
 
     def observe(self, now_ms: int) -> OwnObservation:
         """Return what this member sees at this moment (Unix ms)."""
+        with self._mutex:
+            arrived, self._arrived = self._arrived, {}
+        for key, quote in arrived.items():
+            self._quotes[key] = quote
+            self._newest_ns = max(quote.received_ns, self._newest_ns or 0)
         self._prices = member_prices(
             self._table,
             self._quotes,
