@@ -22,7 +22,7 @@ def float_uses(source: str) -> Iterator[tuple[int, str]]:
         line = getattr(node, "lineno", 0)
         match node:
             case ast.Constant(value=float() | complex()):
-                yield line, f"the literal {node.value}"
+                yield line, f"the literal {node.value!r}"
             case ast.BinOp(op=ast.Div()) | ast.AugAssign(op=ast.Div()):
                 yield line, "the operator /"
             case ast.BinOp(op=ast.Pow(), right=ast.UnaryOp(op=ast.USub(), operand=ast.Constant())):

@@ -116,8 +116,7 @@ def variants() -> list[FeedSpec]:
         value = getattr(BITCOIN, field.name)
         if isinstance(value, int):
             changed.append(replace(BITCOIN, **{field.name: value + 1}))
-    for name in ("base", "quote"):
-        changed.append(replace(BITCOIN, **{name: "X"}))
+    changed += [replace(BITCOIN, base="X"), replace(BITCOIN, quote="X")]
     for field in fields(BreakerSpec):
         value = getattr(BITCOIN.breaker, field.name)
         changed.append(
