@@ -1,6 +1,6 @@
 """A node's directory as `didyma init` makes it: keys, passwords, data and configuration."""
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 from node.config import KeysSection
@@ -18,12 +18,13 @@ REGISTRATION_NAME = "registration.json"
 
 @dataclass(frozen=True, slots=True)
 class NodeDirectory:
-    """What was made, and the keys, still open."""
+    """What was made: the keys, still open, and the settings that the configuration holds."""
 
     path: Path
     config_file: Path
     registration_file: Path
     keys: KeySet
+    settings: NodeSettings
 
 
 def create_node_directory(
@@ -50,20 +51,22 @@ def create_node_directory(
     make_private_directory(path)
     section = save_keys(keys, KeyPaths(path / "keys", path / "passwords"), password, iterations)
     make_private_directory(path / "data")
-    settings = NodeSettings(member, relative_keys(section, path), p2p_listen=p2p_listen)
+    settings = NodeSettings(member, _relative_keys(section, path), p2p_listen=p2p_listen)
     write_new(registration_file, registration)
     write_new(config_file, render(settings).encode())
-    return NodeDirectory(path, config_file, registration_file, keys)
+    return NodeDirectory(path, config_file, registration_file, keys, settings)
 
 
 def write_config(directory: NodeDirectory, settings: NodeSettings) -> None:
-    """Replace the configuration of a directory that was just made, as a deployment tool does."""
-    keys = relative_keys(settings.keys, directory.path)
+    """Replace the configuration of a directory that was just made, as a deployment tool does.
+
+    `settings` are usually `dataclasses.replace(directory.settings, peers=…, chains=…)`.
+    """
     directory.config_file.unlink(missing_ok=True)
-    write_new(directory.config_file, render(replace(settings, keys=keys)).encode())
+    write_new(directory.config_file, render(settings).encode())
 
 
-def relative_keys(section: KeysSection, path: Path) -> KeysSection:
+def _relative_keys(section: KeysSection, path: Path) -> KeysSection:
     """Return the key paths relative to a directory, so that it can be moved as a whole."""
     values = {
         name: value.relative_to(path) if value is not None and value.is_relative_to(path) else value

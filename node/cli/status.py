@@ -1,5 +1,6 @@
 """Ask the running node how it is."""
 
+from collections.abc import Mapping
 from pathlib import Path
 
 import click
@@ -22,21 +23,41 @@ def status(url: str | None, timeout: int, config_file: Path) -> None:
     document = get(node_url(url, config_file, "control"), "/v1/status", timeout)
     if not isinstance(document, dict):
         raise NodeUnreachable("the node's answer is not a status; is this its control listener?")
-    emit(document, "\n".join(_lines(document)))
+    emit(document, "\n".join(line.rstrip() for line in _lines(document)))
 
 
-def _lines(document: dict[str, object], indent: str = "") -> list[str]:
+def _lines(document: Mapping[str, object], indent: str = "") -> list[str]:
+    """Return a document as text: nested tables indented, lists of tables as columns."""
     lines: list[str] = []
     width = max((len(key) for key in document), default=0)
     for key, value in document.items():
         if isinstance(value, dict):
             lines += [f"{indent}{key}", *_lines(value, indent + "  ")]
-        elif isinstance(value, list) and any(isinstance(item, dict) for item in value):
-            lines.append(f"{indent}{key}")
-            for item in value:
-                pairs = item.items() if isinstance(item, dict) else [("", item)]
-                lines.append(indent + "  " + "  ".join(f"{k}={v}" for k, v in pairs))
+        elif isinstance(value, list) and value and all(isinstance(row, dict) for row in value):
+            lines += [f"{indent}{key}", *_columns(value, indent + "  ")]
         else:
-            shown = ", ".join(map(str, value)) if isinstance(value, list) else value
-            lines.append(f"{indent}{key:<{width}}  {shown}")
-    return ["".join(char for char in line if char.isprintable()) for line in lines]
+            lines.append(f"{indent}{key:<{width}}  {_cell(value)}")
+    return lines
+
+
+def _columns(rows: list[dict[str, object]], indent: str) -> list[str]:
+    names = list(dict.fromkeys(name for row in rows for name in row))
+    table = [names, *([_cell(row.get(name)) for name in names] for row in rows)]
+    widths = [max(len(row[column]) for row in table) for column in range(len(names))]
+    return [
+        indent + "  ".join(f"{cell:<{width}}" for cell, width in zip(row, widths, strict=True))
+        for row in table
+    ]
+
+
+def _cell(value: object) -> str:
+    if value is None or value in ([], {}, ""):
+        return "-"
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, list):
+        return ", ".join(map(_cell, value))
+    if isinstance(value, dict):
+        return " ".join(f"{key}={_cell(item)}" for key, item in value.items())
+    # What a node says may not steer the terminal.
+    return "".join(char for char in str(value) if char.isprintable())
