@@ -33,6 +33,7 @@ from node.errors import ConfigurationError, OperatorError
 from node.journal import Journal
 from node.keys.key_set import KeySet, load_keys
 from node.log import configure_logging
+from node.loop_lag import watch_asyncio, watch_trio
 from node.metrics import Metrics
 from node.network_file import NetworkFile
 from node.observer import Observer
@@ -224,6 +225,7 @@ class Node:
                     await nursery.start(self._mesh.run)
                     await nursery.start(self._runtime.run, stored)
                     nursery.start_soon(self._show)
+                    nursery.start_soon(watch_trio, self._metrics)
                     _log.info("node_started", member=self._network.member_names[self._me])
                     async for number in signals:
                         _log.info("node_stopping", signal=signal.Signals(number).name)
@@ -244,6 +246,7 @@ class Node:
         }
         self._feeds = FeedService(self._network.table, endpoints, self._observer.take)
         thread.start(self._feeds.run)
+        thread.start(watch_asyncio, self._metrics)
         self._start_publisher(thread)
         self._api = ApiServer(
             cell=self._cell,
@@ -372,22 +375,7 @@ class Node:
     def _chains(self) -> tuple[ChainView, ...]:
         if self._publisher is None:
             return ()
-        return tuple(
-            ChainView(
-                chain=chain.name,
-                chain_id=chain.chain_id,
-                oracle=chain.oracle,
-                publishing=chain.state == "publishing",
-                state=chain.state,
-                stored_view=chain.stored_view,
-                stored_observed_at_ms=chain.stored_observed_at_ms,
-                pushes=chain.pushes_total,
-                errors=chain.errors,
-                balance_wei=chain.balance_wei,
-                last_error=chain.reason or chain.last_error,
-            )
-            for chain in self._publisher.status()
-        )
+        return tuple(map(ChainView.of, self._publisher.status()))
 
     @property
     def view(self) -> NodeView | None:
