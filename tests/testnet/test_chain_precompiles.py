@@ -118,6 +118,7 @@ def scalar(value: int) -> bytes:
         (MAP_G2, (12345).to_bytes(64, "big") + (678).to_bytes(64, "big")),
         (PAIRING, INFINITY_G1 + g2(5)),
     ],
+    ids=lambda value: value.hex()[-2:] if len(value) == 20 else f"{len(value)} bytes",
 )
 def test_valid_input_gives_the_reference_output_and_gas(address: bytes, data: bytes) -> None:
     assert agree(address, data) is not None
@@ -143,6 +144,7 @@ def test_valid_input_gives_the_reference_output_and_gas(address: bytes, data: by
         (MAP_G1, bytes(63)),
         (MAP_G2, MODULUS + bytes(64)),
     ],
+    ids=lambda value: value.hex()[-2:] if len(value) == 20 else f"{len(value)} bytes",
 )
 def test_invalid_input_is_refused_as_by_the_reference(address: bytes, data: bytes) -> None:
     assert agree(address, data) is None
