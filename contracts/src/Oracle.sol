@@ -39,7 +39,8 @@ contract Oracle is IOracle {
             genesis.validUntil
         );
         bytes32 network_ = Digests.network(genesis.nameHash, configuration);
-        Committees.check(genesis.members, network_);
+        Committees.checkKeys(genesis.members);
+        Committees.checkRegistrations(genesis.members, network_);
         // The order of the blobs gives them their ordinals.
         Committees.store(genesis.members, Digests.domain(network_, 0, configuration));
         Catalogues.store(genesis.feeds, configuration);

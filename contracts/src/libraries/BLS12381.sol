@@ -27,6 +27,9 @@ library BLS12381 {
     uint256 private constant HALF_P_LOWER =
         0xb23ba5c279c2895fb39869507b587b120f55ffff58a9ffffdcff7fffffffd555;
 
+    // floor(2**512 / p)
+    uint256 private constant RECIPROCAL = 0x9d835d2f3cc9e45ce28101b0cc7a6ba29;
+
     // The message's length-to-expand and a zero byte (01 00 00), then the domain separation tag with
     // its length behind it: 3 + 44 bytes. The two tags differ in three letters.
     bytes32 private constant SUFFIX_OF_MESSAGES =
@@ -183,42 +186,16 @@ library BLS12381 {
     function _hashToG2(Workspace work, uint256 suffix) private view {
         bool ok;
         assembly ("memory-safe") {
-            // 64 bytes at v, modulo p, in place.
-            function reduce(v) {
-                let upper := mload(v)
-                let lower := mload(add(v, 0x20))
-                // upper / (P_UPPER + 1) falls short of the quotient by less than 64; once more, by
-                // at most 1. The 512-bit product q · P_LOWER is taken modulo 2**256 and 2**256 - 1.
-                let q := div(upper, add(P_UPPER, 1))
-                let productLower := mul(q, P_LOWER)
-                let product := mulmod(q, P_LOWER, not(0))
-                upper := sub(
-                    sub(upper, mul(q, P_UPPER)),
-                    add(
-                        sub(sub(product, productLower), lt(product, productLower)),
-                        lt(lower, productLower)
-                    )
-                )
-                lower := sub(lower, productLower)
+            // The 77 bytes at `chain`, to `to`. 96 gas
+            function digest(chain, to) -> done {
+                done := staticcall(3000, 2, chain, 77, to, 0x20)
+                done := and(eq(returndatasize(), 0x20), done)
+            }
 
-                q := div(upper, add(P_UPPER, 1))
-                productLower := mul(q, P_LOWER)
-                product := mulmod(q, P_LOWER, not(0))
-                upper := sub(
-                    sub(upper, mul(q, P_UPPER)),
-                    add(
-                        sub(sub(product, productLower), lt(product, productLower)),
-                        lt(lower, productLower)
-                    )
-                )
-                lower := sub(lower, productLower)
-
-                if or(gt(upper, P_UPPER), and(eq(upper, P_UPPER), iszero(lt(lower, P_LOWER)))) {
-                    upper := sub(sub(upper, P_UPPER), lt(lower, P_LOWER))
-                    lower := sub(lower, P_LOWER)
-                }
-                mstore(v, upper)
-                mstore(add(v, 0x20), lower)
+            // The next of the chain, behind the one at `previous`.
+            function next(chain, first, previous) -> done {
+                mstore(chain, xor(first, mload(previous)))
+                done := digest(chain, add(previous, 0x20))
             }
 
             let start := add(work, 0x200)
@@ -228,22 +205,36 @@ library BLS12381 {
 
             ok := staticcall(3000, 2, start, sub(add(suffix, 47), start), 0, 0x20)
             ok := and(eq(returndatasize(), 0x20), ok)
-            let first := mload(0)
             // b_i = H((b_0 ^ b_(i-1)) | i | tag): the counter stands on the suffix's zero byte.
-            let previous := 0
-            for { let i := 1 } lt(i, 9) { i := add(i, 1) } {
-                mstore(chain, xor(first, previous))
-                mstore8(counter, i)
-                ok := and(ok, staticcall(3000, 2, chain, 77, uniform, 0x20))
-                ok := and(eq(returndatasize(), 0x20), ok)
-                previous := mload(uniform)
-                uniform := add(uniform, 0x20)
-            }
-            uniform := add(work, 0x300)
-            reduce(uniform)
-            reduce(add(uniform, 0x40))
-            reduce(add(uniform, 0x80))
-            reduce(add(uniform, 0xc0))
+            let first := mload(0)
+            mstore(chain, first)
+            mstore8(counter, 1)
+            ok := and(digest(chain, uniform), ok)
+            mstore8(counter, 2)
+            ok := and(next(chain, first, uniform), ok)
+            mstore8(counter, 3)
+            ok := and(next(chain, first, add(uniform, 0x20)), ok)
+            mstore8(counter, 4)
+            ok := and(next(chain, first, add(uniform, 0x40)), ok)
+            mstore8(counter, 5)
+            ok := and(next(chain, first, add(uniform, 0x60)), ok)
+            mstore8(counter, 6)
+            ok := and(next(chain, first, add(uniform, 0x80)), ok)
+            mstore8(counter, 7)
+            ok := and(next(chain, first, add(uniform, 0xa0)), ok)
+            mstore8(counter, 8)
+            ok := and(next(chain, first, add(uniform, 0xc0)), ok)
+        }
+        unchecked {
+            uint256 uniform = Workspace.unwrap(work) + 0x300;
+            reduce(uniform);
+            reduce(uniform + 0x40);
+            reduce(uniform + 0x80);
+            reduce(uniform + 0xc0);
+        }
+        assembly ("memory-safe") {
+            let start := add(work, 0x200)
+            let uniform := add(work, 0x300)
             // 23,800 gas each; they clear the cofactor. 600 gas for the sum.
             ok := and(ok, staticcall(40000, 0x11, uniform, 0x80, start, 0x100))
             ok := and(eq(returndatasize(), 0x100), ok)
@@ -253,6 +244,36 @@ library BLS12381 {
             ok := and(eq(returndatasize(), 0x100), ok)
         }
         if (!ok) revert IOracle.PrecompileFailed(0x11);
+    }
+
+    /// Reduces the 64 bytes at `place` modulo p.
+    function reduce(uint256 place) internal pure {
+        assembly ("memory-safe") {
+            let upper := mload(place)
+            let lower := mload(add(place, 0x20))
+            // The upper half of upper · floor(2**512 / p) is the quotient or one less: what is
+            // cut off here and there is below two in all. An upper half is had from the
+            // product modulo 2**256 - 1 less that modulo 2**256.
+            let low := mul(upper, RECIPROCAL)
+            let all := mulmod(upper, RECIPROCAL, not(0))
+            let q := sub(sub(all, low), lt(all, low))
+
+            low := mul(q, P_LOWER)
+            all := mulmod(q, P_LOWER, not(0))
+            upper := sub(
+                sub(sub(upper, mul(q, P_UPPER)), sub(sub(all, low), lt(all, low))),
+                lt(lower, low)
+            )
+            lower := sub(lower, low)
+
+            let less := sub(sub(upper, P_UPPER), lt(lower, P_LOWER))
+            if iszero(slt(less, 0)) {
+                upper := less
+                lower := sub(lower, P_LOWER)
+            }
+            mstore(place, upper)
+            mstore(add(place, 0x20), lower)
+        }
     }
 
     /// Returns whether 128 bytes of memory are zero.

@@ -22,13 +22,11 @@ library Committees {
         }
     }
 
-    /// Checks that each member owns its keys, for this network, and that no two share anything.
-    function check(Member[] memory members, bytes32 network) internal view {
-        Workspace workspace = BLS12381.workspace();
+    /// Checks that no two members share anything, and that each owns its key.
+    function checkKeys(Member[] memory members) internal view {
         for (uint256 i; i < members.length; ++i) {
-            Member memory member = members[i];
             for (uint256 j; j < i; ++j) {
-                Member memory other = members[j];
+                (Member memory member, Member memory other) = (members[i], members[j]);
                 // One key has one encoding: the pairing takes no coordinate beyond the prime.
                 if (_same(member.blsKey, other.blsKey)) revert IOracle.Duplicate("blsKey", j, i);
                 if (member.ed25519Key == other.ed25519Key) {
@@ -36,12 +34,23 @@ library Committees {
                 }
                 if (member.operator == other.operator) revert IOracle.Duplicate("operator", j, i);
             }
-            if (!BLS12381.putKey(workspace, member.blsKey)) revert IOracle.InfinityKey(i);
-
+        }
+        Workspace workspace = BLS12381.workspace();
+        for (uint256 i; i < members.length; ++i) {
+            if (!BLS12381.putKey(workspace, members[i].blsKey)) revert IOracle.InfinityKey(i);
             BLS12381.hashKey(workspace);
-            if (!_verifies(workspace, member.proofOfPossession)) {
+            if (!_verifies(workspace, members[i].proofOfPossession)) {
                 revert IOracle.BadProofOfPossession(i);
             }
+        }
+    }
+
+    /// Checks that each checked key was registered by its owner, for this network.
+    function checkRegistrations(Member[] memory members, bytes32 network) internal view {
+        Workspace workspace = BLS12381.workspace();
+        for (uint256 i; i < members.length; ++i) {
+            Member memory member = members[i];
+            BLS12381.putKey(workspace, member.blsKey);
             BLS12381.hashMessage(
                 workspace, Digests.registration(network, member.operator, member.ed25519Key)
             );
@@ -131,6 +140,7 @@ library Committees {
         unchecked {
             if (bitmap >> members != 0) revert IOracle.UnknownSigner(bitmap, members);
             uint256 absent = ((1 << members) - 1) ^ bitmap;
+            if (absent == 0) return;
             uint256 least = quorum(members);
             uint256 signers = members;
             for (uint256 rest = absent; rest != 0; rest &= rest - 1) --signers;

@@ -1,0 +1,252 @@
+"""A committee with real keys and an Oracle on the in-process EVM."""
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from blspy import AugSchemeMPL, PopSchemeMPL, PrivateKey
+
+from aggregation.encoding import feed_root
+from aggregation.feed import FeedSpec, SourceSpec
+from aggregation.table import FeedTable
+from consensus.committee import (
+    Configuration,
+    EpochContext,
+    Member,
+    Timing,
+    network_id,
+    quorum,
+    registration_digest,
+)
+from consensus.digests import keccak
+from consensus.messages import Header
+from contracts import client
+from contracts.client import MemberProof
+from contracts.points import decompress_g1, decompress_g2
+from testnet.chain.evm import EvmChain, Receipt
+
+CHAIN_TIME = 1_700_000_000
+NOW_MS = CHAIN_TIME * 1000
+MAX_FUTURE_MS = 15_000
+VALID_UNTIL_MS = NOW_MS + 86_400_000
+
+
+def feed_table(count: int = 4) -> FeedTable:
+    venues = ("coinbase", "kraken", "gemini")
+    return FeedTable(
+        tuple(
+            FeedSpec(
+                base=f"A{i}" if i else "BTC",
+                quote="USD",
+                decimals=7 + i % 4,
+                tier=1 + i % 3,
+                minimum_sources=2,
+                max_half_spread_ppm=5_000,
+                deviation_ppm=1_000 + i,
+                heartbeat_ms=30_000 + i,
+                sources=tuple(
+                    SourceSpec(v, f"A{i}" if i else "BTC", "USD", 10, 5_000) for v in venues
+                ),
+            )
+            for i in range(count)
+        )
+    )
+
+
+def answer(price: int, confidence: int = 0x640, status: int = 1) -> int:
+    """Pack one answer; the default confidence is 100 ppm."""
+    return price << 16 | confidence << 4 | status
+
+
+def word_of(*answers: int) -> int:
+    lanes = [*answers, *[answer(0, 0xFFF, 0)] * (4 - len(answers))]
+    return sum(lane << 64 * (3 - i) for i, lane in enumerate(lanes))
+
+
+@dataclass(frozen=True)
+class SignedReport:
+    """A header with its words and certificate, as a transmitter has them."""
+
+    header: Header
+    words: tuple[int, ...]
+    bitmap: int
+    signature: bytes
+
+    @property
+    def calldata(self) -> bytes:
+        return client.encode_push(self.header, self.words, self.bitmap, self.signature)
+
+
+@dataclass(frozen=True)
+class Committee:
+    """n members with keys made from their index, and everything they signed to found a network."""
+
+    n: int = 4
+    name: str = "testnet"
+    table: FeedTable = field(default_factory=feed_table)
+    valid_until_ms: int = VALID_UNTIL_MS
+
+    @cached_property
+    def keys(self) -> tuple[PrivateKey, ...]:
+        return tuple(AugSchemeMPL.key_gen(bytes([i + 1]) * 32) for i in range(self.n))
+
+    @cached_property
+    def members(self) -> tuple[Member, ...]:
+        compressed = [bytes(key.get_g1()) for key in self.keys]
+        return tuple(
+            Member(decompress_g1(key), key, bytes([i + 1]) * 32, bytes([i + 1]) * 20)
+            for i, key in enumerate(compressed)
+        )
+
+    @cached_property
+    def configuration(self) -> Configuration:
+        return Configuration(self.members, self.table.digest(), Timing(), self.valid_until_ms)
+
+    @cached_property
+    def network(self) -> bytes:
+        return network_id(self.name, self.configuration.hash)
+
+    @cached_property
+    def domain(self) -> bytes:
+        return EpochContext(self.network, 0, self.configuration, bytes(32), 0).domain
+
+    @property
+    def quorum(self) -> int:
+        return quorum(self.n)
+
+    @cached_property
+    def proofs(self) -> tuple[MemberProof, ...]:
+        return tuple(
+            MemberProof(
+                bytes(PopSchemeMPL.pop_prove(key)),
+                bytes(
+                    PopSchemeMPL.sign(
+                        key,
+                        registration_digest(self.network, member.operator, member.ed25519_key),
+                    )
+                ),
+            )
+            for key, member in zip(self.keys, self.members, strict=True)
+        )
+
+    def creation_code(self, **changes: Any) -> bytes:
+        parts: dict[str, Any] = {
+            "name": self.name,
+            "configuration": self.configuration,
+            "feed_table": self.table,
+            "proofs": self.proofs,
+            "max_future_ms": MAX_FUTURE_MS,
+        }
+        return client.encode_deploy(**(parts | changes))
+
+    def header(self, words: Sequence[int], observed_at_ms: int = NOW_MS, view: int = 1) -> Header:
+        return Header(view, observed_at_ms, feed_root(list(words)), b"\x77" * 32)
+
+    def sign(
+        self,
+        header: Header,
+        words: Sequence[int],
+        signers: Sequence[int] | None = None,
+        domain: bytes | None = None,
+    ) -> SignedReport:
+        signers = range(self.n) if signers is None else signers
+        message = header.id(domain or self.domain)
+        shares = [PopSchemeMPL.sign(self.keys[i], message) for i in signers]
+        aggregate = bytes(PopSchemeMPL.aggregate(shares))
+        bitmap = sum(1 << i for i in signers)
+        return SignedReport(header, tuple(words), bitmap, decompress_g2(aggregate))
+
+    def report(
+        self,
+        words: Sequence[int] | None = None,
+        observed_at_ms: int = NOW_MS,
+        view: int = 1,
+        signers: Sequence[int] | None = None,
+    ) -> SignedReport:
+        if words is None:
+            words = [
+                word_of(*(answer(1000 + 4 * w + i) for i in range(4)))
+                for w in range(self.table.words)
+            ]
+        return self.sign(self.header(words, observed_at_ms, view), words, signers)
+
+
+@dataclass
+class Deployed:
+    """An Oracle on a chain of its own, its blocks a second apart."""
+
+    chain: EvmChain
+    address: bytes
+    committee: Committee
+
+    def push(self, report: SignedReport, **changes: Any) -> Receipt:
+        return self.chain.transact(self.address, replace(report, **changes).calldata)
+
+    def get(self, function: str) -> bytes:
+        return self.chain.call(self.address, client.encode_getter(function))
+
+    def stored(self) -> client.StoredPlace:
+        return client.decode_stored(self.get("stored"))
+
+    def latest(self, feed: int) -> client.StoredAnswer:
+        return client.decode_latest(self.chain.call(self.address, client.encode_latest(feed)))
+
+    def snapshot(self) -> list[int]:
+        """Return the storage that a push may write."""
+        return [self.chain.storage(self.address, slot) for slot in range(8)]
+
+
+def deploy(committee: Committee, **changes: Any) -> Deployed:
+    chain = EvmChain(genesis_time=CHAIN_TIME)
+    return Deployed(chain, chain.deploy(committee.creation_code(**changes)), committee)
+
+
+@pytest.fixture(scope="session")
+def kit() -> Any:
+    """What tests build their cases from (tests import nothing from each other)."""
+    return SimpleNamespace(
+        Committee=Committee,
+        Header=Header,
+        Member=Member,
+        deploy=deploy,
+        answer=answer,
+        word_of=word_of,
+        feed_table=feed_table,
+        CHAIN_TIME=CHAIN_TIME,
+        NOW_MS=NOW_MS,
+        MAX_FUTURE_MS=MAX_FUTURE_MS,
+        VALID_UNTIL_MS=VALID_UNTIL_MS,
+    )
+
+
+@dataclass(frozen=True)
+class Harness:
+    """The contract that opens the libraries; `raw` takes a signature and encoded arguments."""
+
+    chain: EvmChain
+    address: bytes
+
+    def raw(self, signature: str, arguments: bytes) -> bytes:
+        return self.chain.call(self.address, keccak(signature.encode())[:4] + arguments)
+
+
+@pytest.fixture(scope="session")
+def harness() -> Harness:
+    chain = EvmChain(genesis_time=CHAIN_TIME)
+    artifact = json.loads((Path(__file__).parent / "artifacts" / "Harness.json").read_text())
+    return Harness(chain, chain.deploy(bytes.fromhex(artifact["bytecode"][2:])))
+
+
+@pytest.fixture(scope="session")
+def committee() -> Committee:
+    return Committee()
+
+
+@pytest.fixture
+def oracle(committee: Committee) -> Deployed:
+    return deploy(committee)

@@ -1,0 +1,99 @@
+// SPDX-License-Identifier: Apache-2.0
+pragma solidity 0.8.37;
+
+import {FeedRecord, Header, Member, Timing} from "src/IOracle.sol";
+import {BLS12381, Workspace} from "src/libraries/BLS12381.sol";
+import {Blobs} from "src/libraries/Blobs.sol";
+import {Committees} from "src/libraries/Committees.sol";
+import {Digests} from "src/libraries/Digests.sol";
+import {Answer, Words} from "src/libraries/Words.sol";
+
+/// Opens the libraries to tests, so that both sides run the same vectors.
+contract Harness {
+    function domain(bytes32 network, uint64 epoch, bytes32 configuration_) external pure returns (bytes32) {
+        return Digests.domain(network, epoch, configuration_);
+    }
+
+    function headerId(bytes32 domain_, Header calldata header) external pure returns (bytes32) {
+        return Digests.headerId(domain_, header);
+    }
+
+    function keyList(Member[] memory members) external pure returns (bytes32) {
+        return Digests.keyList(members);
+    }
+
+    function feedTable(FeedRecord[] memory feeds) external pure returns (bytes32) {
+        return Digests.feedTable(feeds);
+    }
+
+    function timing(Timing memory t) external pure returns (bytes32) {
+        return Digests.timing(t);
+    }
+
+    function configuration(bytes32 keyList_, bytes32 feedTable_, bytes32 timing_, uint64 validUntil)
+        external
+        pure
+        returns (bytes32)
+    {
+        return Digests.configuration(keyList_, feedTable_, timing_, validUntil);
+    }
+
+    function networkId(bytes32 nameHash, bytes32 configuration_) external pure returns (bytes32) {
+        return Digests.network(nameHash, configuration_);
+    }
+
+    function registration(bytes32 network, address operator, bytes32 ed25519Key)
+        external
+        pure
+        returns (bytes32)
+    {
+        return Digests.registration(network, operator, ed25519Key);
+    }
+
+    function root(uint256[] calldata words) external pure returns (bytes32) {
+        return Words.root(words);
+    }
+
+    function answer(uint256 word, uint256 feed)
+        external
+        pure
+        returns (uint256 price, uint256 confidencePpm, uint8 status)
+    {
+        Answer a = Words.answerAt(word, feed);
+        return (a.price(), a.confidencePpm(), a.status());
+    }
+
+    function quorum(uint256 n) external pure returns (uint256) {
+        return Committees.quorum(n);
+    }
+
+    function blobAt(uint256 value) external view returns (address) {
+        return Blobs.accountOf(value);
+    }
+
+    function hashMessage(bytes32 message) external view returns (uint256[8] memory point) {
+        Workspace work = BLS12381.workspace();
+        BLS12381.hashMessage(work, message);
+        assembly ("memory-safe") {
+            mcopy(point, add(work, 0x200), 0x100)
+        }
+    }
+
+    function hashKey(uint256[4] memory key) external view returns (uint256[8] memory point) {
+        Workspace work = BLS12381.workspace();
+        BLS12381.putKey(work, key);
+        BLS12381.hashKey(work);
+        assembly ("memory-safe") {
+            mcopy(point, add(work, 0x200), 0x100)
+        }
+    }
+
+    function reduce(uint256 upper, uint256 lower) external pure returns (uint256[2] memory value) {
+        (value[0], value[1]) = (upper, lower);
+        uint256 place;
+        assembly ("memory-safe") {
+            place := value
+        }
+        BLS12381.reduce(place);
+    }
+}
