@@ -1,4 +1,4 @@
-"""A node's directory as `didyma init` makes it: keys, passwords, data and configuration."""
+"""A node's directory as `didyma init` makes it: keys, passwords, store and configuration."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,9 +11,11 @@ from node.keys.key_set import KeyPaths, KeySet, generate_keys, save_keys
 from node.keys.password import Password
 from node.keys.secret_file import make_private_directory, write_new
 from node.registration import encode_registration, register
+from node.store import Store
 
 CONFIG_NAME = "node.toml"
 REGISTRATION_NAME = "registration.json"
+DATA_NAME = "data"
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,12 +48,21 @@ def create_node_directory(
             raise ConfigFileError(
                 f"{taken} exists and is never overwritten; choose another directory"
             )
+    if (path / DATA_NAME).exists() and any((path / DATA_NAME).iterdir()):
+        raise ConfigFileError(f"{path / DATA_NAME} holds another node's data; move it away first")
     keys = generate_keys()
     registration = encode_registration(register(member, keys))
     make_private_directory(path)
     section = save_keys(keys, KeyPaths(path / "keys", path / "passwords"), password, iterations)
-    make_private_directory(path / "data")
-    settings = NodeSettings(member, _relative_keys(section, path), p2p_listen=p2p_listen)
+    assert keys.bls is not None
+    data = path / DATA_NAME
+    make_private_directory(data)
+    with Store.create(data) as store:
+        # A key that was made together with its store has signed nothing before it.
+        store.record_own_key(keys.bls.public_key)
+    settings = NodeSettings(
+        member, _relative_keys(section, path), Path(DATA_NAME), p2p_listen=p2p_listen
+    )
     write_new(registration_file, registration)
     write_new(config_file, render(settings).encode())
     return NodeDirectory(path, config_file, registration_file, keys, settings)

@@ -68,7 +68,7 @@ def init(directory: Path, name: str | None, listen: str | None, password_file: P
     emit(
         document,
         f"""\
-Made {made.path} for {name}: configuration, three encrypted keys, their passwords.
+Made {made.path} for {name}: configuration, store, three encrypted keys, their passwords.
 
 Next:
   1. Back up {made.path}/keys and {made.path}/passwords, apart from each other.
@@ -79,5 +79,5 @@ Next:
   4. Enter the other members' addresses in {made.config_file} ([[p2p.peers]]) and the chains.
   5. Fund the account {address} on each chain that you publish to.
   6. didyma config check --config {made.config_file}
-  7. didyma run --config {made.config_file} --new-member""",
+  7. didyma run --config {made.config_file}""",
     )

@@ -10,6 +10,7 @@ import pytest
 from click.testing import CliRunner, Result
 
 from node.cli import main
+from node.store import Store
 
 PROGRAM = [sys.executable, "-m", "node.cli"]
 
@@ -252,3 +253,19 @@ def test_a_command_that_lacks_its_packages_says_what_to_install(
     assert result.exit_code == 1
     assert "absent_package, which is not installed; install it with `pip" in result.stderr
     assert "extra" in invoke("--help").stdout
+
+
+def test_the_store_of_a_new_member_knows_its_key(operators: Path) -> None:
+    registration = json.loads((operators / "alice" / "registration.json").read_bytes())
+    with Store.open(operators / "alice" / "data") as store:
+        assert store.is_own_key(bytes.fromhex(registration["bls_key"][2:]))
+
+
+def test_init_does_not_adopt_the_data_of_another_node(tmp_path: Path) -> None:
+    data = tmp_path / "node" / "data"
+    data.mkdir(parents=True, mode=0o700)
+    (data / "safety.sqlite").write_bytes(b"")
+    result = invoke("init", tmp_path / "node", "--name", "alice")
+    assert result.exit_code == 3
+    assert "another node's data" in result.stderr
+    assert sorted(path.name for path in (tmp_path / "node").iterdir()) == ["data"]
