@@ -179,6 +179,7 @@ class Core:
         """Keep a member's observation; propose when there are enough."""
         if observed.member != sender:
             raise InvalidMessage("an observation in another member's name")
+        self._rule.check(observed)
         if not self.view <= observed.view <= self.view + WINDOW_AHEAD:
             return []
         self._heard(sender, observed.view)

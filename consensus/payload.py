@@ -28,8 +28,12 @@ class PayloadRule(Protocol):
     Signatures of observations are checked by the shell before the core sees them.
     """
 
+    def check(self, observed: Observed) -> None:
+        """Raise `InvalidPayload` if a payload with this observation could not be valid."""
+        ...
+
     def build(self, view: int, observations: Sequence[Observed]) -> bytes:
-        """Return the payload of these observations (distinct members, all for `view`)."""
+        """Return the payload of these observations (distinct, checked members', for `view`)."""
         ...
 
     def apply(self, parent_state: State, parent_time_ms: int, view: int, payload: bytes) -> Outcome:

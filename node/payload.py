@@ -71,6 +71,16 @@ class AggregationRule:
         self._table = table
         self._carry_ms = context.configuration.timing.carry_ms
 
+    def check(self, observed: Observed) -> None:
+        """Raise `InvalidPayload` for an observation that no payload may hold."""
+        self._body(observed)
+
+    def _body(self, observed: Observed) -> ObservationBody:
+        body = decode_body(observed.body)
+        if len(body.entries) != self._table.count:
+            raise InvalidPayload("an observation with another number of feeds than the table")
+        return body
+
     def build(self, view: int, observations: Sequence[Observed]) -> bytes:
         """Return the payload of these observations, ascending by member."""
         return encode_payload(sorted(observations, key=lambda observed: observed.member))
@@ -80,9 +90,7 @@ class AggregationRule:
         assert isinstance(parent_state, AgreedState)
         signed = decode_payload(payload)
         self._check(view, signed)
-        bodies = [decode_body(observed.body) for observed in signed]
-        if any(len(body.entries) != self._table.count for body in bodies):
-            raise InvalidPayload("an observation with another number of feeds than the table")
+        bodies = [self._body(observed) for observed in signed]
         state = advance(
             parent_state,
             [
