@@ -41,7 +41,7 @@ from node.payload import AggregationRule
 from node.report import Report
 from node.runtime import Halted, OwnObservation, Runtime, wall_clock_ms
 from node.signer import Signer
-from node.store import ArchiveReader, Store, safety_for_start
+from node.store import ArchiveReader, Store, StoreMissing, safety_for_start
 from node.telemetry import Telemetry
 from node.verifier import Verifier
 
@@ -95,7 +95,7 @@ class Node:
         self._me = _own_index(config, self._network, keys)
         assert keys.bls is not None
         self._keys = keys
-        self._store = Store.open(config.node.data_dir)
+        self._store = _open_store(config, new_member)
         try:
             self._open(new_member, wrap)
         except BaseException:
@@ -387,6 +387,16 @@ class Node:
         self._journal.close()
         self._archive.close()
         self._store.close()
+
+
+def _open_store(config: Config, new_member: bool) -> Store:
+    """Open the data directory; only a member that is said to be new gets a fresh one."""
+    try:
+        return Store.open(config.node.data_dir)
+    except StoreMissing:
+        if not new_member:
+            raise
+        return Store.create(config.node.data_dir)
 
 
 def _encode_state(state: State) -> bytes:
