@@ -167,9 +167,7 @@ class ChainPublisher:
     def _fail_over(self, state: str, reason: str, retry_s: float) -> Wait:
         """Go to the next endpoint at once, and back off when every one of them has failed."""
         self._error(reason)
-        self._contract = None
-        self._current = (self._current + 1) % len(self._endpoints)
-        self._note(endpoint=self._endpoint.shown)
+        self._next_endpoint()
         self._failed_in_a_row += 1
         rounds, place = divmod(self._failed_in_a_row, len(self._endpoints))
         if place:
@@ -177,6 +175,11 @@ class ChainPublisher:
         self._note(state=state, reason=reason)
         delay = min(BACK_OFF_FIRST_S * 2 ** min(rounds - 1, 10), retry_s)
         return Wait(delay, for_news=False)
+
+    def _next_endpoint(self) -> None:
+        self._contract = None
+        self._current = (self._current + 1) % len(self._endpoints)
+        self._note(endpoint=self._endpoint.shown)
 
     # One step.
 
@@ -207,7 +210,7 @@ class ChainPublisher:
             if push is None or max(self._turn(now), self._not_before) > now:
                 return Wait(0.0, for_news=False)
         await self._send(*push)
-        return self._until_next_look()
+        return self._until_next_look() if self._contract else Wait(0.0, for_news=False)
 
     def _poll_s(self) -> float:
         settings = self._settings
@@ -304,6 +307,9 @@ class ChainPublisher:
     async def _send(self, report: Report, found: Due) -> None:
         look, pending, settings = self._look, self._pending, self._settings
         assert look is not None
+        if pending is not None and look.nonce < pending.nonce:
+            # Some server told a wrong nonce: what waits beyond a gap is never mined.
+            pending = None
         if pending is None:
             fees = first_offer(look.base_fee, look.tip_suggested, settings.max_fee_wei)
         else:
@@ -359,7 +365,11 @@ class ChainPublisher:
             transaction="0x" + signed.hash.hex(),
         )
         self._note(pending="0x" + signed.hash.hex(), pending_since_ms=self._pending.since_ms)
-        await self._resend()
+        if pending is not None and len(self._endpoints) > 1:
+            # A server may take transactions and pass none on: the next step tries another one.
+            self._next_endpoint()
+        else:
+            await self._resend()
 
     async def _would_succeed(self, calldata: bytes) -> bool:
         """Try a push without sending it: after a failure, before paying for another."""

@@ -10,6 +10,7 @@ from node.publisher.rpc import Endpoint, Request, RpcError, RpcFailure, integer,
 from node.publisher.triggers import Stored
 
 BATCH_MAX: Final = 100
+NONCE_MAX: Final = 2**64 - 1
 T = TypeVar("T")
 
 
@@ -115,6 +116,9 @@ class Oracle:
         )
         if not isinstance(block, dict):
             raise RpcFailure(f"{endpoint.shown}: no newest block")
+        next_nonce = integer(nonce, "nonce")
+        if next_nonce >= NONCE_MAX:
+            raise RpcFailure(f"{endpoint.shown}: a nonce of {next_nonce}")
         return Look(
             head=integer(block.get("number"), "block number"),
             head_time_ms=integer(block.get("timestamp"), "block time") * 1000,
@@ -122,7 +126,7 @@ class Oracle:
             # Not every server has the method; one wei is what the protocol itself asks for.
             tip_suggested=1 if isinstance(tip, RpcError) else integer(tip, "tip"),
             place=_read(client.decode_stored, place, "stored"),
-            nonce=integer(nonce, "nonce"),
+            nonce=next_nonce,
             balance_wei=integer(balance, "balance"),
             receipts=tuple(
                 self._receipt(one, transaction_hash)

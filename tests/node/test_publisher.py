@@ -4,10 +4,11 @@ import asyncio
 import contextlib
 import time
 from collections.abc import AsyncIterator, Callable, Coroutine
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any
 
+import aiohttp
 import pytest
 from aiohttp import web
 from blspy import AugSchemeMPL, PopSchemeMPL
@@ -105,7 +106,6 @@ class Founders:
 
 FOUNDERS = Founders()
 BTC = 60_000_0000000
-NOW_MS = int(time.time() * 1000)
 
 
 @dataclass
@@ -115,6 +115,7 @@ class World:
     server: ChainServer
     oracle: bytes
     mining: bool = True
+    now_ms: int = field(default_factory=lambda: int(time.time() * 1000))
 
     @property
     def chain(self) -> EvmChain:
@@ -206,17 +207,17 @@ def run(scenario: Callable[[World], Coroutine[Any, Any, None]]) -> None:
 def test_pushes_for_status_deviation_and_heartbeat_and_for_nothing_else() -> None:
     async def scenario(world: World) -> None:
         async with world.publisher() as publisher:
-            publisher.submit(FOUNDERS.report(1, NOW_MS, BTC))
+            publisher.submit(FOUNDERS.report(1, world.now_ms, BTC))
             await until(lambda: world.stored().view == 1)
-            publisher.submit(FOUNDERS.report(2, NOW_MS + 250, BTC + BTC // 2_000))
+            publisher.submit(FOUNDERS.report(2, world.now_ms + 250, BTC + BTC // 2_000))
             await world.looks(publisher)
             assert world.chain.nonce(world.chain.accounts[0].address) == 1
-            publisher.submit(FOUNDERS.report(3, NOW_MS + 500, BTC + BTC // 900))
+            publisher.submit(FOUNDERS.report(3, world.now_ms + 500, BTC + BTC // 900))
             await until(lambda: world.stored().view == 3)
-            publisher.submit(FOUNDERS.report(4, NOW_MS + 28_400, BTC + BTC // 900))
+            publisher.submit(FOUNDERS.report(4, world.now_ms + 28_400, BTC + BTC // 900))
             await world.looks(publisher)
             assert world.stored().view == 3
-            publisher.submit(FOUNDERS.report(5, NOW_MS + 28_600, BTC + BTC // 900))
+            publisher.submit(FOUNDERS.report(5, world.now_ms + 28_600, BTC + BTC // 900))
             await until(lambda: status_of(publisher).pushes_total == 3)
             status = status_of(publisher)
             assert world.stored().view == status.stored_view == 5
@@ -232,7 +233,7 @@ def test_pushes_for_status_deviation_and_heartbeat_and_for_nothing_else() -> Non
 def test_the_second_stage_takes_over_when_the_first_transmitter_is_dead() -> None:
     async def scenario(world: World) -> None:
         async with world.publisher(me=world.order()[1]) as publisher:
-            publisher.submit(FOUNDERS.report(1, NOW_MS, BTC))
+            publisher.submit(FOUNDERS.report(1, world.now_ms, BTC))
             await until(lambda: status_of(publisher).pushes_total == 1)
             assert world.stored().view == 1
 
@@ -245,7 +246,7 @@ def test_a_later_stage_sends_nothing_when_an_earlier_one_has_pushed() -> None:
         async with world.publisher(me=first) as early:
             async with world.publisher(me=last, account=1, stage_ms=1_000) as late:
                 for publisher in (late, early):
-                    publisher.submit(FOUNDERS.report(1, NOW_MS, BTC))
+                    publisher.submit(FOUNDERS.report(1, world.now_ms, BTC))
                 await until(lambda: status_of(early).pushes_total == 1)
                 await until(lambda: status_of(late).stored_view == 1)
                 await world.looks(late)
@@ -262,7 +263,7 @@ def test_two_publishers_that_race_do_not_hurt_each_other() -> None:
         async with world.publisher(me=first, account=0, **slow) as one:
             async with world.publisher(me=first, account=1, **slow) as other:
                 for publisher in (one, other):
-                    publisher.submit(FOUNDERS.report(1, NOW_MS, BTC))
+                    publisher.submit(FOUNDERS.report(1, world.now_ms, BTC))
                 await until(lambda: len(world.server.producer.pool) == 2)
                 world.mining = True
                 pair = (one, other)
@@ -279,10 +280,10 @@ def test_a_stuck_transaction_is_replaced_at_the_same_nonce() -> None:
     async def scenario(world: World) -> None:
         world.mining = False
         async with world.publisher() as publisher:
-            publisher.submit(FOUNDERS.report(1, NOW_MS, BTC))
+            publisher.submit(FOUNDERS.report(1, world.now_ms, BTC))
             await until(lambda: status_of(publisher).replacements >= 2)
             assert len(world.server.producer.pool) == 1
-            publisher.submit(FOUNDERS.report(2, NOW_MS + 250, BTC * 2))
+            publisher.submit(FOUNDERS.report(2, world.now_ms + 250, BTC * 2))
             seen = status_of(publisher).replacements
             await until(lambda: status_of(publisher).replacements > seen)
             world.mining = True
@@ -298,7 +299,7 @@ def test_the_fee_cap_is_never_exceeded() -> None:
         world.mining = False
         cap = 4 * 10**9
         async with world.publisher(max_fee_wei=cap) as publisher:
-            publisher.submit(FOUNDERS.report(1, NOW_MS, BTC))
+            publisher.submit(FOUNDERS.report(1, world.now_ms, BTC))
             await until(lambda: "fee cap" in status_of(publisher).last_error)
             (transaction,) = world.server.producer.pool.select(0, world.chain.nonce)
             assert transaction.max_fee_per_gas <= cap
@@ -315,7 +316,7 @@ def test_an_rpc_server_that_comes_back_is_used_again() -> None:
         async with world.publisher() as publisher:
             await until(lambda: status_of(publisher).state == "publishing")
             await world.server.stop_listening()
-            publisher.submit(FOUNDERS.report(1, NOW_MS, BTC))
+            publisher.submit(FOUNDERS.report(1, world.now_ms, BTC))
             await until(lambda: status_of(publisher).state == "unreachable")
             assert status_of(publisher).errors
             async with serve(world.chain, port=port, interval_seconds=0) as again:
@@ -360,11 +361,63 @@ def test_a_failing_endpoint_is_left_for_the_next(body: bytes, status: int) -> No
     async def scenario(world: World) -> None:
         async with hostile(body, status) as url:
             async with world.publisher(rpc_urls=(url, world.server.rpc_url)) as publisher:
-                publisher.submit(FOUNDERS.report(1, NOW_MS, BTC))
+                publisher.submit(FOUNDERS.report(1, world.now_ms, BTC))
                 await until(lambda: status_of(publisher).pushes_total == 1)
                 assert status_of(publisher).endpoint == world.server.rpc_url
                 assert status_of(publisher).errors == 1
                 assert "SECRET" not in repr(publisher.status())
+
+    run(scenario)
+
+
+@contextlib.asynccontextmanager
+async def proxy(url: str, on_send: Callable[[], web.Response]) -> AsyncIterator[str]:
+    """A server that answers as the real one does, except to a transaction."""
+
+    async def handle(request: web.Request) -> web.Response:
+        body = await request.read()
+        if b"eth_sendRawTransaction" in body:
+            return on_send()
+        async with aiohttp.ClientSession() as session, session.post(url, data=body) as response:
+            return web.Response(body=await response.read(), content_type="application/json")
+
+    application = web.Application()
+    application.router.add_post("/", handle)
+    runner = web.AppRunner(application, handle_signals=False, access_log=None)
+    await runner.setup()
+    await web.TCPSite(runner, "127.0.0.1", 0).start()
+    try:
+        yield f"http://127.0.0.1:{runner.addresses[0][1]}"
+    finally:
+        await runner.cleanup()
+
+
+def test_a_transaction_whose_sending_failed_goes_to_the_next_endpoint_as_it_is() -> None:
+    async def scenario(world: World) -> None:
+        async with proxy(world.server.rpc_url, lambda: web.Response(status=502)) as url:
+            patient = {"rpc_urls": (url, world.server.rpc_url), "stuck_ms": 60_000}
+            async with world.publisher(**patient) as publisher:
+                publisher.submit(FOUNDERS.report(1, world.now_ms, BTC))
+                await until(lambda: status_of(publisher).pushes_total == 1)
+                assert status_of(publisher).replacements == 0
+                assert "HTTP status 502" in status_of(publisher).last_error
+
+    run(scenario)
+
+
+def test_a_server_that_swallows_transactions_is_left_when_one_is_stuck() -> None:
+    async def scenario(world: World) -> None:
+        taken = b'[{"jsonrpc":"2.0","id":0,"result":"0x' + b"ab" * 32 + b'"}]'
+
+        def swallow() -> web.Response:
+            return web.Response(body=taken, content_type="application/json")
+
+        async with proxy(world.server.rpc_url, swallow) as url:
+            async with world.publisher(rpc_urls=(url, world.server.rpc_url)) as publisher:
+                publisher.submit(FOUNDERS.report(1, world.now_ms, BTC))
+                await until(lambda: status_of(publisher).pushes_total == 1)
+                assert status_of(publisher).replacements >= 1
+                assert world.chain.nonce(world.chain.accounts[0].address) == 1
 
     run(scenario)
 
@@ -377,7 +430,7 @@ def test_a_wrong_chain_or_contract_is_refused_with_the_reason() -> None:
         )
         for changes, says in cases:
             async with world.publisher(**changes) as publisher:
-                publisher.submit(FOUNDERS.report(1, NOW_MS, BTC))
+                publisher.submit(FOUNDERS.report(1, world.now_ms, BTC))
                 await until(lambda p=publisher: status_of(p).state == "refused")
                 assert says in status_of(publisher).reason
         assert world.stored().view == 0
@@ -389,7 +442,10 @@ def test_a_wrong_chain_or_contract_is_refused_with_the_reason() -> None:
 def test_older_and_replayed_reports_do_no_harm() -> None:
     async def scenario(world: World) -> None:
         async with world.publisher() as publisher:
-            old, new = FOUNDERS.report(1, NOW_MS, BTC), FOUNDERS.report(9, NOW_MS + 900, BTC * 2)
+            old, new = (
+                FOUNDERS.report(1, world.now_ms, BTC),
+                FOUNDERS.report(9, world.now_ms + 900, BTC * 2),
+            )
             publisher.submit(new)
             publisher.submit(old)
             await until(lambda: status_of(publisher).pushes_total == 1)
@@ -411,14 +467,14 @@ def test_older_and_replayed_reports_do_no_harm() -> None:
 def test_what_is_stored_is_read_from_the_chain_after_a_restart() -> None:
     async def scenario(world: World) -> None:
         async with world.publisher() as publisher:
-            publisher.submit(FOUNDERS.report(1, NOW_MS, BTC))
+            publisher.submit(FOUNDERS.report(1, world.now_ms, BTC))
             await until(lambda: status_of(publisher).pushes_total == 1)
         async with world.publisher(me=world.order(1)[0]) as restarted:
-            restarted.submit(FOUNDERS.report(2, NOW_MS + 250, BTC))
+            restarted.submit(FOUNDERS.report(2, world.now_ms + 250, BTC))
             await until(lambda: status_of(restarted).stored_view == 1)
             await world.looks(restarted)
             assert world.stored().view == 1
-            restarted.submit(FOUNDERS.report(3, NOW_MS + 500, BTC * 2))
+            restarted.submit(FOUNDERS.report(3, world.now_ms + 500, BTC * 2))
             await until(
                 lambda: status_of(restarted).pushes == {"status": 0, "deviation": 1, "heartbeat": 0}
             )
@@ -429,15 +485,15 @@ def test_what_is_stored_is_read_from_the_chain_after_a_restart() -> None:
 def test_a_reverted_push_is_explained_and_stops_nothing() -> None:
     async def scenario(world: World) -> None:
         async with world.publisher() as publisher:
-            genuine = FOUNDERS.report(1, NOW_MS, BTC)
-            forged = replace(genuine, signature=FOUNDERS.report(2, NOW_MS, BTC).signature)
+            genuine = FOUNDERS.report(1, world.now_ms, BTC)
+            forged = replace(genuine, signature=FOUNDERS.report(2, world.now_ms, BTC).signature)
             publisher.submit(forged)
             await until(lambda: status_of(publisher).reverted == 1)
             assert "BadSignature" in status_of(publisher).last_error
             # The next try is simulated first, and costs nothing.
             await until(lambda: "would fail" in status_of(publisher).last_error)
             assert world.chain.nonce(world.chain.accounts[0].address) == 1
-            publisher.submit(FOUNDERS.report(3, NOW_MS + 250, BTC))
+            publisher.submit(FOUNDERS.report(3, world.now_ms + 250, BTC))
             await until(lambda: status_of(publisher).pushes_total == 1)
             assert world.stored().view == 3
 
@@ -455,7 +511,7 @@ def test_a_dry_account_alarms_and_sends_nothing() -> None:
             members=MEMBERS,
         )
         task = asyncio.create_task(publisher.run())
-        publisher.submit(FOUNDERS.report(1, NOW_MS, BTC))
+        publisher.submit(FOUNDERS.report(1, world.now_ms, BTC))
         await until(lambda: "fund it" in status_of(publisher).last_error)
         assert status_of(publisher).dry
         assert len(world.server.producer.pool) == 0
@@ -469,7 +525,7 @@ def test_a_dry_account_alarms_and_sends_nothing() -> None:
 def test_an_expired_report_is_not_sent() -> None:
     async def scenario(world: World) -> None:
         async with world.publisher() as publisher:
-            publisher.submit(FOUNDERS.report(1, NOW_MS - 600_000, BTC))
+            publisher.submit(FOUNDERS.report(1, world.now_ms - 600_000, BTC))
             await until(lambda: "too old" in status_of(publisher).reason)
             await world.looks(publisher)
             assert world.stored().view == 0
@@ -481,7 +537,7 @@ def test_the_transaction_is_an_eip_1559_one_of_our_chain() -> None:
     async def scenario(world: World) -> None:
         world.mining = False
         async with world.publisher() as publisher:
-            publisher.submit(FOUNDERS.report(1, NOW_MS, BTC))
+            publisher.submit(FOUNDERS.report(1, world.now_ms, BTC))
             await until(lambda: len(world.server.producer.pool) == 1)
             (transaction,) = world.server.producer.pool.select(0, world.chain.nonce)
             again = decode_transaction(transaction.encode())
