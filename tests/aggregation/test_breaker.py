@@ -183,6 +183,16 @@ def test_unavailability_does_not_clear_a_halt() -> None:
     assert feed.shown() == (Status.UNAVAILABLE, Cause.CARRY_EXPIRED)
 
 
+def test_a_halted_feed_heals_in_its_rounds_even_at_the_old_level_after_a_gap() -> None:
+    feed = halted_feed()
+    feed.step(Absence.LACKED)
+    for _ in range(ROUNDS - 1):
+        feed.agree(PRICE)
+        assert feed.shown() == (Status.HALTED, Cause.JUMP)
+    feed.agree(PRICE)
+    assert feed.shown() == (Status.DEGRADED, Cause.HEALING)
+
+
 def test_unavailability_does_not_excuse_a_jump() -> None:
     feed = live_feed()
     feed.step(Absence.LACKED)

@@ -115,7 +115,8 @@ def variants() -> list[FeedSpec]:
     for field in fields(FeedSpec):
         value = getattr(BITCOIN, field.name)
         if isinstance(value, int):
-            changed.append(replace(BITCOIN, **{field.name: value + 1}))
+            numbered: dict[str, Any] = {field.name: value + 1}
+            changed.append(replace(BITCOIN, **numbered))
     changed += [replace(BITCOIN, base="X"), replace(BITCOIN, quote="X")]
     for field in fields(BreakerSpec):
         value = getattr(BITCOIN.breaker, field.name)

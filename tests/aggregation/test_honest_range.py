@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from random import Random
 
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from aggregation.advance import advance
@@ -55,20 +55,30 @@ def any_entries() -> st.SearchStrategy[Entry]:
 
 @st.composite
 def committees(draw: st.DrawFn) -> Committee:
-    n = draw(st.integers(1, 31))
+    """Draw who has a price and who lacks it by number: f liars may then outnumber the priced."""
+    n = draw(st.integers(1, 31) | st.integers(4, 7))
     f = (n - 1) // 3
-    faulty = draw(st.lists(any_entries(), max_size=f))
-    included_min = max(2 * f + 1 - len(faulty), 1)
+    liars = draw(st.just(f) | st.integers(0, f))
+    included = draw(st.integers(max(2 * f + 1 - liars, 1), n - liars))
+    few = st.integers(1, max(f, 1)).map(lambda count: min(count, included))
+    priced = draw(few | st.integers(0, included) | st.just(included))
     around = draw(st.integers(1, PRICE_MAX))
     spread = draw(st.sampled_from([0, 3, around // 1000 + 1, PRICE_MAX]))
     entries = honest_entries(around, spread)
-    # Honest members may lack the feed too: then it may be that f liars nearly outnumber the rest.
-    if draw(st.booleans()):
-        entries = entries | st.just(LACKING)
-    honest = draw(st.lists(entries, min_size=included_min, max_size=n - len(faulty)))
-    return Committee(f, honest, faulty)
+    honest = draw(st.lists(entries, min_size=priced, max_size=priced))
+    # Liars often agree with each other: apart, they cancel out.
+    said = draw(st.lists(any_entries(), min_size=liars, max_size=liars))
+    faulty = draw(st.sampled_from([said, said[:1] * liars]))
+    return Committee(f, honest + [LACKING] * (included - priced), faulty)
 
 
+# One honest price and one lie are no agreement: that takes 2f+1, not f+1.
+OUTVOTED = Committee(1, [Entry(100, 10, 0), LACKING], [Entry(1, 10, 0)])
+UNDERSTATED = Committee(1, [Entry(100, 10, 0), LACKING], [Entry(100, 1, 0)])
+
+
+@settings(max_examples=200)
+@example(OUTVOTED, Random(0))
 @given(committees(), st.randoms(use_true_random=False))
 def test_s3_an_agreed_price_lies_between_two_honest_prices(
     committee: Committee, random: Random
@@ -81,6 +91,8 @@ def test_s3_an_agreed_price_lies_between_two_honest_prices(
         assert min(honest) <= outcome.price <= max(honest)
 
 
+@settings(max_examples=200)
+@example(UNDERSTATED)
 @given(committees())
 def test_s3_an_agreed_confidence_lies_in_the_honest_range(committee: Committee) -> None:
     outcome = agree(committee.honest + committee.faulty, committee.f)
