@@ -203,12 +203,8 @@ class Methods:
         if "blockHash" in query:
             first = last = self._at([{"blockHash": query["blockHash"]}], 0).number
         else:
-            first = self._at([query.get("fromBlock")], 0).number
-            to = query.get("toBlock")
-            # A range may end beyond the head.
-            beyond = isinstance(to, str) and to.startswith("0x")
-            last = forms.read_quantity(to, "toBlock") if beyond else self._at([to], 0).number
-            last = min(last, self._chain.head.number)
+            first = self._bound(query.get("fromBlock"), "fromBlock")
+            last = min(self._bound(query.get("toBlock"), "toBlock"), self._chain.head.number)
         if last - first >= LOG_BLOCKS_MAX:
             raise RpcError(SERVER_ERROR, f"a range of at most {LOG_BLOCKS_MAX} blocks, please")
         addresses = _choices(query.get("address"), "address", 20)
@@ -230,6 +226,12 @@ class Methods:
             if len(found) > LOGS_MAX:
                 raise RpcError(SERVER_ERROR, f"more than {LOGS_MAX} logs; ask for fewer blocks")
         return found
+
+    def _bound(self, tag: object, what: str) -> int:
+        """Read one end of a range, which may lie beyond the head."""
+        if isinstance(tag, str) and tag.startswith("0x"):
+            return forms.read_quantity(tag, what)
+        return self._at([tag], 0).number
 
     def _fee_history(self, params: list[Any]) -> object:
         count = params[0] if params else None
@@ -255,10 +257,10 @@ class Methods:
     # Tests steer the chain with these.
 
     def _set_timestamp(self, params: list[Any]) -> object:
-        if not params or not isinstance(params[0], int | str):
-            raise RpcError(INVALID_PARAMS, "a timestamp in Unix seconds is due")
-        value = params[0]
-        self._chain.set_timestamp(value if isinstance(value, int) else int(value, 16))
+        value = params[0] if params else None
+        if not isinstance(value, int):
+            value = forms.read_quantity(value, "a timestamp in Unix seconds")
+        self._chain.set_timestamp(value)
         return None
 
     def _set_base_fee(self, params: list[Any]) -> object:
@@ -271,7 +273,9 @@ class Methods:
         self._producer.set_interval(params[0])
         return True
 
-    async def _mine(self, _params: list[Any]) -> object:
+    async def _mine(self, params: list[Any]) -> object:
+        if params and params[0] is not None:
+            self._set_timestamp(params)
         await self._producer.mine()
         return "0x0"
 

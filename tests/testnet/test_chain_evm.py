@@ -77,6 +77,20 @@ def test_a_reverting_constructor_raises_with_its_data() -> None:
     assert caught.value.data == word(0xAA)
 
 
+def test_invalid_input_of_a_precompile_burns_all_gas_of_the_call() -> None:
+    chain = EvmChain()
+    g1_add = bytes(19) + b"\x0b"
+    infinity = chain.transact(g1_add, bytes(256), gas=100_000)
+    assert infinity.succeeded
+    assert infinity.output == bytes(128)
+    # Calldata alone: the floor of EIP-7623 is above what the addition took.
+    assert infinity.gas_used == 21_000 + 256 * 10
+    for data in (bytes(255), b"\xff" * 256, bytes(127) + b"\x01" + bytes(128)):
+        refused = chain.transact(g1_add, data, gas=100_000)
+        assert not refused.succeeded
+        assert refused.gas_used == 100_000
+
+
 def test_the_next_block_takes_the_time_that_was_set() -> None:
     chain = EvmChain(genesis_time=1_000)
     chain.set_timestamp(5_000)

@@ -138,6 +138,26 @@ def test_wrong_parameters_are_refused(method: str, params: list[Any], code: int)
     run(scenario)
 
 
+def test_a_range_of_logs_may_begin_beyond_the_head() -> None:
+    async def scenario(server: ChainServer) -> None:
+        assert await ask(server, "eth_getLogs", {"fromBlock": "0x5", "toBlock": "latest"}) == []
+        assert await ask(server, "eth_getLogs", {"fromBlock": "0x0", "toBlock": "0x5"}) == []
+
+    run(scenario)
+
+
+def test_a_block_is_made_at_a_time_that_is_asked_for() -> None:
+    async def scenario(server: ChainServer) -> None:
+        later = server.chain.head.timestamp + 500
+        await ask(server, "evm_mine", hex(later))
+        assert server.chain.head.timestamp == later
+        await ask(server, "evm_setNextBlockTimestamp", later + 500)
+        await ask(server, "evm_mine")
+        assert server.chain.head.timestamp == later + 500
+
+    run(scenario)
+
+
 def test_the_server_answers_while_code_runs() -> None:
     async def scenario(server: ChainServer) -> None:
         looping = server.chain.deploy(bytes.fromhex("635b5f56005f526004601cf3"))
