@@ -47,6 +47,15 @@ class Inbox:
         part.bytes += len(frame)
         self._waiting.unpark()
 
+    def clear(self, member: int) -> None:
+        """Forget a member's frames."""
+        part = self._parts[member]
+        if part.frames:
+            self._turns.remove(member)
+        part.frames.clear()
+        part.bytes = 0
+        part.room.set()
+
     async def get(self) -> tuple[int, bytes]:
         """Return the next member in turn and the oldest of its frames."""
         if self._turns:

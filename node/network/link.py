@@ -50,6 +50,7 @@ class Link:
         self._limits = limits
         self._outbox = Outbox(limits.outbound_frames, limits.outbound_bytes)
         self._writing_since: float | None = None
+        self._written_at = self.since
         self._scope = trio.CancelScope()
 
     @property
@@ -87,13 +88,13 @@ class Link:
             _log.error("link failed", member=self.member, exc_info=errors)
         finally:
             self.close("cancelled")
+            self._traffic.dropped_frames += len(self._outbox)
 
     async def _write(self) -> None:
         while True:
-            with trio.move_on_after(self._limits.heartbeat_seconds):
-                await self._outbox.wait()
+            await self._outbox.wait()
             count, data = self._outbox.take()
-            self._writing_since = trio.current_time()
+            self._writing_since = self._written_at = trio.current_time()
             await self._stream.write(data or HEARTBEAT)
             self._writing_since = None
             self._traffic.sent += count
@@ -122,6 +123,8 @@ class Link:
             before = trio.current_time()
             await trio.sleep(pause)
             now = trio.current_time()
+            if now - self._written_at >= pause:
+                self._outbox.wake()
             if now - before > 2 * pause:
                 continue  # it is we who stood still; what came meanwhile has yet to be read
             if self._inbox.full(self.member):

@@ -172,13 +172,17 @@ class Mesh:
         return await self._inbox.get()
 
     def drop(self, member: int, reason: str) -> None:
-        """Close a misbehaving member's link and keep it away until its penalty is over."""
+        """Close a misbehaving member's link and keep it away until its penalty is over.
+
+        What it sent and nobody has received yet is forgotten.
+        """
         peer = self._peers[member]
         peer.last_error = reason
         seconds = peer.standing.penalise(trio.current_time())
         _log.warning("member dropped", member=member, reason=reason, penalty_seconds=seconds)
         if peer.link is not None:
             peer.link.close(reason)
+        self._inbox.clear(member)
 
     def status(self) -> list[PeerStatus]:
         """Return how things stand with every other member, in the order of their indices."""

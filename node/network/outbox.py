@@ -22,6 +22,9 @@ class Outbox:
         self._bytes_max = bytes_max
         self._filled = trio.Event()
 
+    def __len__(self) -> int:
+        return len(self._frames)
+
     def put(self, frame: bytes) -> bool:
         """Queue a frame; False if there is no room for it."""
         if len(self._frames) >= self._frames_max or self._bytes + len(frame) > self._bytes_max:
@@ -32,10 +35,14 @@ class Outbox:
         return True
 
     async def wait(self) -> None:
-        """Wait until there is something to take."""
+        """Wait until there is something to take, or until woken."""
         if not self._frames:
             self._filled = trio.Event()
             await self._filled.wait()
+
+    def wake(self) -> None:
+        """Wake whoever waits, though there may be nothing to take."""
+        self._filled.set()
 
     def take(self) -> tuple[int, bytes]:
         """Take what is queued, about one batch of it: the number of frames, and their wire form."""

@@ -142,6 +142,19 @@ async def test_a_full_part_of_an_inbox_waits_for_room() -> None:
         assert [(await inbox.get())[1] for _ in range(6)] == [b"%d" % n for n in range(6)]
 
 
+async def test_a_cleared_part_of_an_inbox_leaves_the_others() -> None:
+    inbox = Inbox(range(2), frames_max=2, bytes_max=1_000)
+    for frame in (b"a", b"b"):
+        await inbox.put(0, frame)
+    await inbox.put(1, b"c")
+    inbox.clear(0)
+    inbox.clear(0)
+    assert not inbox.full(0)
+    assert await inbox.get() == (1, b"c")
+    await inbox.put(0, b"d")
+    assert await inbox.get() == (0, b"d")
+
+
 # Addresses and identity
 
 

@@ -96,8 +96,7 @@ async def test_a_mesh_ends_though_a_member_is_frozen() -> None:
                 process.send_signal(signal.SIGSTOP)
                 while mesh.send(1, bytes(100_000)):
                     await trio.lowlevel.checkpoint()
-                leaving = trio.current_time()
-            assert trio.current_time() - leaving < 5, "it hangs on the frozen member"
+            # The deadline above is what fails if leaving hangs on the frozen member.
 
 
 @pytest.mark.slow
