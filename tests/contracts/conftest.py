@@ -90,9 +90,12 @@ class Committee:
     name: str = "testnet"
     table: FeedTable = field(default_factory=feed_table)
     valid_until_ms: int = VALID_UNTIL_MS
+    secrets: tuple[int, ...] = ()
 
     @cached_property
     def keys(self) -> tuple[PrivateKey, ...]:
+        if self.secrets:
+            return tuple(PrivateKey.from_bytes(s.to_bytes(32, "big")) for s in self.secrets)
         return tuple(AugSchemeMPL.key_gen(bytes([i + 1]) * 32) for i in range(self.n))
 
     @cached_property
@@ -212,6 +215,7 @@ def kit() -> Any:
     return SimpleNamespace(
         Committee=Committee,
         Header=Header,
+        SignedReport=SignedReport,
         Member=Member,
         deploy=deploy,
         answer=answer,
@@ -235,8 +239,18 @@ class Harness:
         return self.chain.call(self.address, keccak(signature.encode())[:4] + arguments)
 
 
+@pytest.fixture
+def deployed_harness() -> Harness:
+    """A harness of its own, for tests that write."""
+    return deploy_harness()
+
+
 @pytest.fixture(scope="session")
 def harness() -> Harness:
+    return deploy_harness()
+
+
+def deploy_harness() -> Harness:
     chain = EvmChain(genesis_time=CHAIN_TIME)
     artifact = json.loads((Path(__file__).parent / "artifacts" / "Harness.json").read_text())
     return Harness(chain, chain.deploy(bytes.fromhex(artifact["bytecode"][2:])))

@@ -12,6 +12,8 @@ from rlp import encode as rlp_encode
 from aggregation.table import feed_record
 from consensus.committee import Timing, network_id, quorum, registration_digest
 from consensus.digests import TAG_FEED_TABLE, domain_digest, keccak
+from contracts import client
+from testnet.chain.evm import Reverted
 
 VECTORS = Path(__file__).parents[1] / "vectors"
 
@@ -107,6 +109,38 @@ def test_quorum_of_every_committee(harness: Any) -> None:
 def test_a_blob_is_found_where_the_chain_creates_it(harness: Any, ordinal: int) -> None:
     expected = any_keccak(rlp_encode([harness.address, ordinal]))[12:]
     assert harness.raw("blobAt(uint256)", ordinal.to_bytes(32, "big"))[12:] == expected
+
+
+def test_only_a_stored_committee_of_the_right_size_is_found(deployed_harness: Any) -> None:
+    """An account without code must not read as the key at infinity."""
+    harness = deployed_harness
+
+    def found(epoch: int, members: int) -> str:
+        arguments = encode(["uint256"] * 2, [epoch, members])
+        try:
+            return str(harness.raw("committeeBlob(uint256,uint256)", arguments)[12:].hex())
+        except Reverted as reverted:
+            return str(client.decode_error(reverted.data))
+
+    assert found(0, 4) == "CommitteeMissing(epoch=0)"
+    data = b"\x01" * (32 + 128 + 128 * 4)
+    store = keccak(b"storeBlob(bytes)")[:4] + encode(["bytes"], [data])
+    receipt = harness.chain.transact(harness.address, store)
+    assert receipt.succeeded
+    assert harness.chain.code(receipt.output[12:]) == b"\0" + data
+    assert found(0, 4) == receipt.output[12:].hex()
+    for epoch, members in ((0, 3), (0, 5), (1, 4)):
+        assert found(epoch, members) == f"CommitteeMissing(epoch={epoch})"
+
+
+def test_a_blob_too_large_for_an_account_is_an_error(deployed_harness: Any) -> None:
+    harness = deployed_harness
+    for size, fits in ((0, True), (24_575, True), (24_576, False), (65_535, False)):
+        store = keccak(b"storeBlob(bytes)")[:4] + encode(["bytes"], [bytes(size)])
+        receipt = harness.chain.transact(harness.address, store)
+        assert receipt.succeeded is fits, size
+        if not fits:
+            assert str(client.decode_error(receipt.output)) == "BlobNotStored()"
 
 
 def test_vectors_of_answers(harness: Any) -> None:

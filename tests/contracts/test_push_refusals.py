@@ -13,6 +13,8 @@ from contracts.points import FIELD_MODULUS, decompress_g2
 from testnet.chain.evm import Reverted
 from testnet.chain.precompiles import NativeComputation
 
+GROUP_ORDER = 0x73EDA753299D7D483339D80809A1D80553BDA402FFFE5BFEFFFFFFFF00000001
+
 
 def refusal(oracle: Any, report: Any, **changes: Any) -> str:
     """Push, and return the error; nothing may have changed."""
@@ -217,6 +219,18 @@ def test_the_negated_signature_is_refused(oracle: Any) -> None:
 def test_the_signature_at_infinity_is_refused(oracle: Any) -> None:
     report = oracle.committee.report()
     assert refusal(oracle, report, signature=bytes(192)) == "InfinitySignature()"
+
+
+def test_keys_that_sum_to_infinity_certify_nothing(kit: Any) -> None:
+    """Two members that know k and -k can register both: their sum is good for any message."""
+    secret = 0x1234567
+    committee = kit.Committee(n=2, secrets=(secret, GROUP_ORDER - secret))
+    oracle = kit.deploy(committee)
+    words = (kit.word_of(kit.answer(1)),)
+    unsigned = kit.SignedReport(committee.header(words), words, 0b11, bytes(192))
+    assert refusal(oracle, unsigned) == "InfinityAggregateKey()"
+    forged = point_outside_the_subgroup()
+    assert refusal(oracle, unsigned, signature=forged) == "InfinityAggregateKey()"
 
 
 def test_a_signature_of_strangers_is_refused(oracle: Any, kit: Any) -> None:

@@ -14,7 +14,8 @@ library Blobs {
     /// Stores the data as the next blob; the first of a contract has ordinal 1.
     /// @return account Where it is stored.
     function store(bytes memory data) internal returns (address account) {
-        // Pushes the size, copies what follows these eleven bytes, and returns it as the code.
+        if (data.length > BYTES_MAX) revert IOracle.BlobNotStored();
+        // Pushes the size, copies what follows these ten bytes, and returns it as the code.
         bytes memory creation =
             abi.encodePacked(hex"61", uint16(data.length + 1), hex"80600a3d393df3", hex"00", data);
         assembly ("memory-safe") {

@@ -71,6 +71,14 @@ contract Harness {
         return Blobs.accountOf(value);
     }
 
+    function storeBlob(bytes memory data) external returns (address) {
+        return Blobs.store(data);
+    }
+
+    function committeeBlob(uint256 epoch, uint256 members) external view returns (address) {
+        return Committees.blobOf(epoch, members);
+    }
+
     function hashMessage(bytes32 message) external view returns (uint256[8] memory point) {
         Workspace work = BLS12381.workspace();
         BLS12381.hashMessage(work, message);
