@@ -131,6 +131,11 @@ def encode_push(
     return abi.selector(CONTRACT, "push") + head + signature_uncompressed + tail
 
 
+def pushed_view(calldata: bytes) -> int:
+    """Return the view of the report that a `push` calldata carries."""
+    return int.from_bytes(calldata[4 : 4 + abi.WORD_BYTES], "big")
+
+
 def encode_deploy(
     *,
     name: str,

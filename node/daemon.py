@@ -281,6 +281,9 @@ class Node:
             private_key=bytes(account.account.key),
             me=self._me,
             members=self._context.n,
+            on_stored=lambda chain, seconds: self._metrics.certificate_to_chain.labels(
+                chain
+            ).observe(seconds),
         )
         self._publisher = publisher
         self._submit = lambda report: thread.call(publisher.submit, report)

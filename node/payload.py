@@ -91,16 +91,14 @@ class AggregationRule:
         signed = decode_payload(payload)
         self._check(view, signed)
         bodies = [self._body(observed) for observed in signed]
-        state = advance(
-            parent_state,
-            [
-                Observation(observed.member, body.observed_at_ms, body.entries)
-                for observed, body in zip(signed, bodies, strict=True)
-            ],
-            self._table,
-            self._f,
-            self._carry_ms,
-        )
+        observations = [
+            Observation(observed.member, body.observed_at_ms, body.entries)
+            for observed, body in zip(signed, bodies, strict=True)
+        ]
+        try:
+            state = advance(parent_state, observations, self._table, self._f, self._carry_ms)
+        except ValueError as error:
+            raise InvalidPayload(f"observations that lead to no answers: {error}") from None
         digests = [digest_of(self._domain, observed) for observed in signed]
         covered = [
             (observed.member, digest, observed.signature)

@@ -3,6 +3,7 @@
 import asyncio
 import time
 from collections import OrderedDict
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Final
 
@@ -28,6 +29,9 @@ BACK_OFF_MAX_S: Final = 30.0
 REFUSED_RETRY_S: Final = 10.0
 HEAD_AGE_MAX_MS: Final = 120_000
 _LOOKS_FOR_A_RECEIPT: Final = 6
+
+OnStored = Callable[[str, float], None]
+"""Takes a chain's name and the seconds from a certificate to its report being seen there."""
 
 _log = structlog.get_logger("node.publisher")
 
@@ -55,8 +59,10 @@ class ChainPublisher:
         account: Account,
         me: int | None,
         members: int,
+        on_stored: OnStored,
     ) -> None:
         self._settings = settings
+        self._on_stored = on_stored
         self._network = network
         self._feeds = feeds
         self._account = account
@@ -68,6 +74,7 @@ class ChainPublisher:
         self._news = asyncio.Event()
         self._newest: tuple[Report, Stored] | None = None
         self._recent: OrderedDict[tuple[int, int], Stored] = OrderedDict()
+        self._submitted: OrderedDict[int, float] = OrderedDict()
         self._contract: Contract | None = None
         self._look: Look | None = None
         self._looked_at = 0.0
@@ -121,8 +128,11 @@ class ChainPublisher:
         answers = answers_in(report.words, len(self._feeds))
         stored = Stored(report.epoch, header.view, header.observed_at_ms, answers)
         self._recent[(report.epoch, header.view)] = stored
+        self._submitted.setdefault(header.view, time.monotonic())
         while len(self._recent) > REPORTS_REMEMBERED:
             self._recent.popitem(last=False)
+        while len(self._submitted) > REPORTS_REMEMBERED:
+            self._submitted.popitem(last=False)
         if self._newest is None or report.order > self._newest[0].order:
             self._newest = report, stored
             self._news.set()
@@ -451,6 +461,9 @@ class ChainPublisher:
             self._log.info("publisher.superseded", transaction=transaction)
             return
         trigger = pending.trigger.trigger.value
+        submitted = self._submitted.get(client.pushed_view(pending.calldata))
+        if submitted is not None:
+            self._on_stored(self._settings.name, time.monotonic() - submitted)
         self._note(
             pushes=status.pushes | {trigger: status.pushes[trigger] + 1},
             last_push_transaction=transaction,

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 
 from aggregation.table import FeedTable
 from node.publisher.account import Account
-from node.publisher.chain import ChainPublisher
+from node.publisher.chain import ChainPublisher, OnStored
 from node.publisher.settings import ChainSettings
 from node.publisher.status import ChainStatus
 from node.report import Report
@@ -15,7 +15,8 @@ class Publisher:
     """Pushes certified reports to chains when they are due.
 
     `private_key` (32 bytes) pays; `me` is this node's index among `members` of the committee, None
-    for a publisher that is no member. `submit` and `run` belong to the asyncio thread, `status` to
+    for a publisher that is no member. `on_stored` is called for each report that this node put on a
+    chain. `submit` and `run` belong to the asyncio thread, `status` to
     any.
     """
 
@@ -28,6 +29,7 @@ class Publisher:
         private_key: bytes,
         me: int | None,
         members: int,
+        on_stored: OnStored = lambda _chain, _seconds: None,
     ) -> None:
         account = Account(private_key)
         self._network = network
@@ -39,6 +41,7 @@ class Publisher:
                 account=account,
                 me=me,
                 members=members,
+                on_stored=on_stored,
             )
             for settings in chains
         )
