@@ -1,0 +1,114 @@
+"""Run a network of real nodes against simulated exchanges and a chain."""
+
+import asyncio
+import json
+import random
+import signal
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from node.cli.exit_codes import ExitCode
+from node.cli.output import json_option, wants_json
+
+if TYPE_CHECKING:
+    from testnet.cluster import Options
+    from testnet.faults import FaultOrder
+
+NODES_MAX = 31
+_SEEDS = 1 << 32
+
+
+def _faults(
+    _context: click.Context, _parameter: click.Parameter, texts: tuple[str, ...]
+) -> "tuple[FaultOrder, ...]":
+    from testnet.exchanges.simulator import VENUES
+    from testnet.faults import parse_fault
+
+    try:
+        return tuple(parse_fault(text, tuple(VENUES)) for text in texts)
+    except ValueError as error:
+        raise click.BadParameter(str(error)) from None
+
+
+@click.command()
+@click.option("--nodes", type=click.IntRange(1, NODES_MAX), default=4, show_default=True)
+@click.option(
+    "--duration",
+    type=click.FloatRange(min=1.0),
+    help="Seconds from the first live prices; without it, until Ctrl-C.",
+)
+@click.option(
+    "--rate",
+    type=click.FloatRange(0.1, 20.0),
+    default=4.0,
+    show_default=True,
+    help="Rounds a second.",
+)
+@click.option(
+    "--chain", type=click.Choice(["embedded", "anvil"]), default="embedded", show_default=True
+)
+@click.option(
+    "--fault",
+    "faults",
+    multiple=True,
+    callback=_faults,
+    metavar="FAULT",
+    help="kill-leader, liar, or dead-exchange[:venue,…]; may be given more than once.",
+)
+@click.option("--seed", type=click.IntRange(0, _SEEDS - 1), help="Decides prices and who lies.")
+@click.option(
+    "--dir",
+    "directory",
+    type=click.Path(path_type=Path, file_okay=False),
+    help="A fresh directory to work in, which is kept.",
+)
+@json_option
+def testnet(
+    nodes: int,
+    duration: float | None,
+    rate: float,
+    chain: str,
+    faults: "tuple[FaultOrder, ...]",
+    seed: int | None,
+    directory: Path | None,
+) -> int:
+    """Run a network of real nodes on this machine, and judge what it did.
+
+    Starts simulated exchanges, an EVM chain and the nodes as processes, deploys the Oracle, shows
+    what happens, stops everything after --duration or on Ctrl-C, and has a separate process audit
+    all that was signed and stored. The exit status is 0 only if nothing was violated.
+    """
+    from testnet.cluster import Options, fresh_directory
+    from testnet.faults import FaultOrder
+
+    liars = sum(fault == FaultOrder("liar") for fault in faults)
+    if liars > nodes:
+        raise click.BadParameter(f"{liars} liars among {nodes} nodes", param_hint="--fault")
+    options = Options(
+        nodes=nodes,
+        duration_s=duration,
+        rate=rate,
+        chain="anvil" if chain == "anvil" else "embedded",
+        faults=faults,
+        seed=random.SystemRandom().randrange(_SEEDS) if seed is None else seed,
+        directory=fresh_directory(directory),
+    )
+    ok = asyncio.run(_run(options, keep=directory is not None))
+    return ExitCode.OK if ok else ExitCode.FAILURE
+
+
+async def _run(options: "Options", *, keep: bool) -> bool:
+    from testnet.cluster import Cluster, remove_directory
+    from testnet.live_view import view_for
+
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        loop.add_signal_handler(number, stop.set)
+    with view_for(sys.stderr if wants_json() else sys.stdout, live=not wants_json()) as show:
+        async with Cluster(options, stop, show) as cluster:
+            await cluster.run()
+    return True

@@ -1,0 +1,414 @@
+"""A whole network of real processes on loopback: started, watched, broken on request, stopped."""
+
+import asyncio
+import contextlib
+import random
+import shutil
+import tempfile
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from node.config import ChainSection, EndpointSection
+from node.errors import OperatorError
+from testnet.chain_watch import ChainWatch
+from testnet.deployment import (
+    PORTS_PER_NODE,
+    Deployment,
+    MemberNode,
+    configure,
+    make_network,
+)
+from testnet.faults import FaultLog, FaultOrder, freeze_exchanges, kill_leaders
+from testnet.manifest import ChainEntry, ChainKind, Manifest, MemberEntry, save_manifest
+from testnet.node_watch import NodeWatch, Status, all_live, takes_part
+from testnet.oracle_deployment import Deployer
+from testnet.ports import free_ports
+from testnet.processes import Child, ChildFailed, module_command
+from testnet.rpc_client import RpcClient
+
+CHAIN_ID = 31_337
+LIE_FILE = "liars-lie"
+
+_READY_S = 120
+_ANVIL_READY_S = 420
+"""anvil may have to be installed first."""
+
+_WARM_S_MAX = 180
+_STOP_GRACE_S = 8
+_LOOK_EVERY_S = 0.5
+_POLL_S = 0.1
+_VIEWS_BEHIND_MAX = 4
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """What kind of network, for how long (from the first live prices; None: until stopped)."""
+
+    nodes: int
+    duration_s: float | None
+    rate: float
+    chain: ChainKind
+    faults: tuple[FaultOrder, ...]
+    seed: int
+    directory: Path
+
+    @property
+    def venues_frozen(self) -> tuple[str, ...]:
+        """The exchanges that freeze."""
+        return tuple(venue for fault in self.faults for venue in fault.venues)
+
+    @property
+    def kills_leaders(self) -> bool:
+        """Whether leaders are killed."""
+        return any(fault.kind == "kill-leader" for fault in self.faults)
+
+    @property
+    def liars(self) -> frozenset[int]:
+        """The members that lie, one for each time it was asked for, picked by the seed."""
+        count = sum(fault.kind == "liar" for fault in self.faults)
+        order = random.Random(f"liars {self.seed}").sample(range(self.nodes), self.nodes)
+        return frozenset(order[:count])
+
+
+@dataclass(frozen=True, slots=True)
+class NodeState:
+    """One node at one moment; `doing` is running, starting, killed or dead."""
+
+    name: str
+    doing: str
+    liar: bool
+    status: Status | None
+
+
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    """The network at one moment, for whoever shows it."""
+
+    phase: str
+    elapsed_s: float
+    duration_s: float | None
+    directory: Path
+    deployment: Deployment | None = None
+    nodes: tuple[NodeState, ...] = ()
+    chain: ChainWatch | None = None
+    faults: tuple[tuple[int, str], ...] = ()
+
+
+@dataclass(slots=True)
+class Run:
+    """What became of a run: times are Unix ms, None for what was not reached."""
+
+    started_ms: int
+    warm_ms: int | None = None
+    stopped_ms: int | None = None
+    faults: FaultLog = field(default_factory=FaultLog)
+    deployment_gas: int | None = None
+    crashes: list[str] = field(default_factory=list)
+    tick_to_observation: list[tuple[float, float]] = field(default_factory=list)
+    chain: ChainWatch | None = None
+
+
+Show = Callable[[Snapshot], None]
+
+
+def fresh_directory(wanted: Path | None) -> Path:
+    """Return a new or empty directory; raise `ChildFailed` if the wanted one holds anything."""
+    if wanted is None:
+        return Path(tempfile.mkdtemp(prefix="didyma-testnet-"))
+    wanted.mkdir(mode=0o700, parents=True, exist_ok=True)
+    if any(wanted.iterdir()):
+        raise ChildFailed(f"{wanted} is not empty; a testnet needs a fresh directory")
+    return wanted.resolve()
+
+
+def remove_directory(directory: Path) -> None:
+    """Remove a testnet's directory with all keys in it."""
+    shutil.rmtree(directory, ignore_errors=True)
+
+
+class Cluster:
+    """The processes of one testnet: an async context manager that leaves none of them behind.
+
+    `run` returns when the nodes and exchanges have stopped; the chain goes on until the context
+    ends, for whoever audits it.
+    """
+
+    def __init__(self, options: Options, stop: asyncio.Event, show: Show) -> None:
+        self._options = options
+        self._stop = stop
+        self._show = show
+        self._phase = "starting the exchanges and the chain"
+        self._warm_at: float | None = None
+        self._logs = options.directory / "logs"
+        self._lie_file = options.directory / LIE_FILE
+        self._children: list[Child] = []
+        self._nodes: list[Child] = []
+        self._deployment: Deployment | None = None
+        self._watch: NodeWatch | None = None
+        self._sessions = contextlib.AsyncExitStack()
+        self.record = Run(started_ms=_now_ms())
+        self.rpc_url: str | None = None
+
+    async def __aenter__(self) -> "Cluster":
+        """Make the place for logs."""
+        self._logs.mkdir(exist_ok=True)
+        return self
+
+    async def __aexit__(self, *_exception: object) -> None:
+        """Stop what still runs."""
+        await self._sessions.aclose()
+        await asyncio.gather(*(child.stop(_STOP_GRACE_S) for child in self._children))
+
+    async def run(self) -> None:
+        """Run the network for its time, or until it is told to stop; raise `OperatorError`."""
+        work = asyncio.create_task(self._work())
+        told = asyncio.create_task(self._stop.wait())
+        try:
+            await asyncio.wait({work, told}, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            self.record.stopped_ms = _now_ms()
+            self._note_tick_latencies()
+            for task in (work, told):
+                task.cancel()
+            outcome, _ = await asyncio.gather(work, told, return_exceptions=True)
+            self._note_crashes()
+            self._go_on("stopping the nodes")
+            await asyncio.gather(*(node.stop(_STOP_GRACE_S) for node in self._nodes))
+        if isinstance(outcome, Exception):
+            raise _first(outcome)
+        if self.record.chain is not None:
+            with contextlib.suppress(OperatorError):
+                await self.record.chain.look()
+        self._go_on("auditing")
+
+    def child(self, name: str, command: Sequence[str]) -> Child:
+        """Return a process, not started yet, that is stopped with all others."""
+        child = Child(name, command, self._logs / f"{name}.log")
+        self._children.append(child)
+        return child
+
+    # From nothing to a network at work.
+
+    async def _work(self) -> None:
+        options, record = self._options, self.record
+        now_ms = _now_ms()
+        ports = free_ports(1 + PORTS_PER_NODE * options.nodes)
+        exchanges = self.child(
+            "exchanges",
+            module_command(
+                *("testnet.exchanges", "--seed", str(options.seed), "--origin-ms", str(now_ms))
+            ),
+        )
+        await exchanges.start(announces=True)
+        deployer = Deployer()
+        deployment = make_network(options.directory, ports[1:], rate=options.rate, now_ms=now_ms)
+        self._deployment = deployment
+        chain = self.child("chain", self._chain_command(ports[0], deployer, deployment))
+        await chain.start(announces=True)
+        market = await exchanges.announcement(_READY_S)
+        ready_s = _ANVIL_READY_S if options.chain == "anvil" else _READY_S
+        announced = await chain.announcement(ready_s)
+        self._write_down(now_ms, market, deployer.contract, announced)
+        self.rpc_url = announced["rpc_url"]
+        rpc = await self._sessions.enter_async_context(RpcClient(announced["rpc_url"]))
+        self._watch = await self._sessions.enter_async_context(NodeWatch(deployment.members))
+        self._go_on("deploying the Oracle and starting the nodes")
+        self._nodes = [self._node(member) for member in deployment.members]
+        for node in self._nodes:
+            await node.start()
+        record.chain = ChainWatch(rpc, deployer.contract, deployment.network.table.count)
+        async with asyncio.TaskGroup() as background:
+            tasks = [
+                background.create_task(self._look()),
+                background.create_task(record.chain.run()),
+            ]
+            record.deployment_gas = await deployer.deploy(rpc, deployment.network)
+            self._go_on("waiting for the first live prices")
+            await self._become_warm()
+            tasks += [background.create_task(self._break(market["control"]))]
+            await self._last()
+            for task in tasks:
+                task.cancel()
+
+    def _chain_command(
+        self, port: int, deployer: Deployer, deployment: Deployment
+    ) -> Sequence[str]:
+        accounts = [deployer.address, *(member.operator for member in deployment.members)]
+        return module_command(
+            "testnet.chain.anvil" if self._options.chain == "anvil" else "testnet.chain",
+            *("--port", str(port), "--chain-id", str(CHAIN_ID)),
+            *("--fund", ",".join("0x" + account.hex() for account in accounts)),
+        )
+
+    def _write_down(
+        self, origin_ms: int, market: dict[str, Any], oracle: bytes, announced: dict[str, Any]
+    ) -> None:
+        """Configure the nodes, and write what an auditor must know."""
+        assert self._deployment is not None
+        options = self._options
+        endpoints = {
+            venue: EndpointSection(ws_url=urls["ws_url"], rest_url=urls["rest_url"])
+            for venue, urls in market["venues"].items()
+        }
+        chain = ChainSection(
+            name=options.chain,
+            chain_id=announced["chain_id"],
+            rpc_urls=(announced["rpc_url"],),
+            oracle=oracle,
+        )
+        configure(self._deployment, endpoints, chain)
+        manifest = Manifest(
+            seed=options.seed,
+            origin_ms=origin_ms,
+            start_minute=market["start_minute"],
+            members=tuple(
+                MemberEntry(member.name, member.name, member.index in options.liars)
+                for member in self._deployment.members
+            ),
+            chain=ChainEntry(options.chain, announced["chain_id"], "0x" + oracle.hex()),
+        )
+        save_manifest(options.directory, manifest)
+
+    def _node(self, member: MemberNode) -> Child:
+        config = ("--config", str(member.config_file))
+        if member.index in self._options.liars:
+            when = ("--when", str(self._lie_file))
+            return self.child(
+                member.name, module_command("testnet.personas", "liar", *config, *when)
+            )
+        return self.child(member.name, module_command("node.cli", "run", *config))
+
+    async def _become_warm(self) -> None:
+        """Wait for the first certified report in which every feed is live."""
+        assert self._watch is not None
+        deadline = time.monotonic() + _WARM_S_MAX
+        while not any(map(all_live, self._watch.statuses)):
+            if time.monotonic() > deadline:
+                raise ChildFailed(
+                    f"no live prices after {_WARM_S_MAX} s: see the logs in {self._logs}"
+                )
+            dead = [node for node in self._nodes if node.ended_by_itself]
+            if len(dead) > (len(self._nodes) - 1) // 3:
+                raise ChildFailed(f"{dead[0].name} stopped: {dead[0].last_words()}")
+            await asyncio.sleep(_POLL_S)
+        self.record.warm_ms = _now_ms()
+        self._warm_at = time.monotonic()
+        self._go_on("running")
+
+    async def _last(self) -> None:
+        duration_s = self._options.duration_s
+        if duration_s is None:
+            await asyncio.Event().wait()
+        else:
+            await asyncio.sleep(duration_s)
+
+    # While it runs.
+
+    async def _look(self) -> None:
+        assert self._watch is not None
+        while True:
+            begun = time.monotonic()
+            await self._watch.look()
+            self._show(self.snapshot())
+            await asyncio.sleep(max(0.1, begun + _LOOK_EVERY_S - time.monotonic()))
+
+    async def _break(self, control_url: str) -> None:
+        """Bring about the faults that were ordered."""
+        options, log = self._options, self.record.faults
+        for liar in sorted(options.liars):
+            self._lie_file.touch()
+            log.inject(f"{self.name(liar)} reports ten times the prices")
+        await freeze_exchanges(control_url, options.venues_frozen, log)
+        if options.kills_leaders:
+            await kill_leaders(self, log)
+
+    def _go_on(self, phase: str) -> None:
+        self._phase = phase
+        self._show(self.snapshot())
+
+    def snapshot(self) -> Snapshot:
+        """Return the network as it is now."""
+        statuses = self._watch.statuses if self._watch is not None else []
+        warm = self._warm_at
+        return Snapshot(
+            phase=self._phase,
+            elapsed_s=0.0 if warm is None else time.monotonic() - warm,
+            duration_s=self._options.duration_s,
+            directory=self._options.directory,
+            deployment=self._deployment,
+            nodes=tuple(
+                NodeState(
+                    node.name,
+                    _doing(node, status),
+                    index in self._options.liars and self._lie_file.exists(),
+                    status if node.running else None,
+                )
+                for index, (node, status) in enumerate(zip(self._nodes, statuses, strict=False))
+            ),
+            chain=self.record.chain,
+            faults=tuple(self.record.faults.entries),
+        )
+
+    def _note_crashes(self) -> None:
+        self.record.crashes = [
+            f"{node.name} stopped by itself: {node.last_words()}"
+            for node in self._children
+            if node.ended_by_itself
+        ]
+
+    def _note_tick_latencies(self) -> None:
+        """Keep what the nodes last said of a quantity that they alone can measure."""
+        for status in self._watch.statuses if self._watch is not None else ():
+            measured = (status or {}).get("latency_ms", {}).get("tick_to_observation")
+            if measured:
+                self.record.tick_to_observation.append((measured["p50"], measured["p99"]))
+
+    # testnet.faults.Committee
+
+    async def leader(self) -> int:
+        """Return the member that leads now: of the view after the newest certified one."""
+        assert self._watch is not None
+        assert self._deployment is not None
+        return self._deployment.network.context.leader(await self._watch.newest_view() + 1)
+
+    def name(self, member: int) -> str:
+        """Return a member's name."""
+        return self._nodes[member].name
+
+    async def kill(self, member: int) -> None:
+        """SIGKILL a member's node and wait until it is gone."""
+        self._nodes[member].kill()
+        await self._nodes[member].ended()
+
+    async def start(self, member: int) -> None:
+        """Start a member's node again."""
+        await self._nodes[member].start()
+
+    async def everyone_takes_part(self) -> bool:
+        """Tell whether all nodes certify the newest reports."""
+        assert self._watch is not None
+        newest = await self._watch.newest_view()
+        return all(
+            takes_part(status, newest - _VIEWS_BEHIND_MAX) for status in self._watch.statuses
+        )
+
+
+def _doing(node: Child, status: Status | None) -> str:
+    if node.ended_by_itself:
+        return "dead"
+    if not node.running:
+        return "killed"
+    return "running" if status is not None else "starting"
+
+
+def _first(error: BaseException) -> BaseException:
+    while isinstance(error, BaseExceptionGroup):
+        error = error.exceptions[0]
+    return error
+
+
+def _now_ms() -> int:
+    return time.time_ns() // 1_000_000

@@ -1,0 +1,140 @@
+"""A network on loopback, made in a fresh directory as its operators would make it."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from aggregation.table import FeedTable
+from consensus.committee import Timing
+from feeds.catalogue import load_catalogue
+from node import network_file as committee_file
+from node.config import ChainSection, EndpointSection, PeerSection
+from node.network_file import NetworkFile
+from node.node_directory import NodeDirectory, create_node_directory, write_config
+from node.registration import register
+from testnet.manifest import NETWORK_FILE
+
+KEY_ITERATIONS = 1_000
+"""Passwords of 256 random bits need no slow derivation of keys."""
+
+HEARTBEAT_MS_MAX = 12_000
+"""A chain that is watched for a minute should show heartbeats too, between the deviations."""
+
+_VALID_MS = 30 * 24 * 3_600_000
+_INTERVAL_MS_USUAL = 250
+PORTS_PER_NODE = 4
+
+
+@dataclass(frozen=True, slots=True)
+class NodePorts:
+    """Where one node listens, on 127.0.0.1."""
+
+    p2p: int
+    api: int
+    control: int
+    metrics: int
+
+
+@dataclass(frozen=True, slots=True)
+class MemberNode:
+    """A member whose directory is made; `index` is its place in the committee."""
+
+    index: int
+    name: str
+    directory: NodeDirectory
+    ports: NodePorts
+
+    @property
+    def config_file(self) -> Path:
+        """Its `node.toml`."""
+        return self.directory.config_file
+
+    @property
+    def operator(self) -> bytes:
+        """The address of its account."""
+        account = self.directory.keys.account
+        assert account is not None
+        return account.address
+
+
+@dataclass(frozen=True, slots=True)
+class Deployment:
+    """Members with keys and a committee file that all have signed."""
+
+    directory: Path
+    network: NetworkFile
+    members: tuple[MemberNode, ...]
+
+
+def timing_for(rate: float) -> Timing:
+    """Return the timing of a network with so many rounds a second."""
+    interval_ms = round(1_000 / rate)
+    usual = Timing()
+    slower_ms = max(0, interval_ms - _INTERVAL_MS_USUAL)
+    return replace(
+        usual,
+        round_interval_ms=interval_ms,
+        base_timeout_ms=usual.base_timeout_ms + slower_ms,
+        carry_ms=usual.carry_ms + 4 * slower_ms,
+    )
+
+
+def testnet_feeds() -> FeedTable:
+    """Return the catalogue that is shipped, with heartbeats fit for watching."""
+    feeds = load_catalogue(None).feeds
+    return FeedTable(
+        tuple(replace(f, heartbeat_ms=min(f.heartbeat_ms, HEARTBEAT_MS_MAX)) for f in feeds)
+    )
+
+
+def make_network(directory: Path, ports: range, *, rate: float, now_ms: int) -> Deployment:
+    """Make keys, stores and the committee file of as many members as the ports are for."""
+    members = []
+    for index in range(len(ports) // PORTS_PER_NODE):
+        name = f"node{index}"
+        first = ports[index * PORTS_PER_NODE]
+        made = create_node_directory(directory / name, name, iterations=KEY_ITERATIONS)
+        members.append(MemberNode(index, name, made, NodePorts(*range(first, first + 4))))
+    network = committee_file.create(
+        "testnet",
+        [register(member.name, member.directory.keys) for member in members],
+        testnet_feeds(),
+        genesis_time_ms=now_ms,
+        valid_until_ms=now_ms + _VALID_MS,
+        timing=timing_for(rate),
+    )
+    for member in members:
+        bls = member.directory.keys.bls
+        assert bls is not None
+        network = committee_file.sign(network, bls)
+    committee_file.save(directory / NETWORK_FILE, network)
+    for member in members:
+        committee_file.save(member.directory.path / NETWORK_FILE, network)
+    return Deployment(directory, network, tuple(members))
+
+
+def configure(
+    deployment: Deployment, endpoints: Mapping[str, EndpointSection], chain: ChainSection
+) -> None:
+    """Write each member's `node.toml`, now that exchanges and chain have addresses."""
+    for member in deployment.members:
+        ports = member.ports
+        settings = replace(
+            member.directory.settings,
+            p2p_listen=_multiaddr(ports.p2p),
+            peers=[
+                PeerSection(member=other.name, address=_multiaddr(other.ports.p2p))
+                for other in deployment.members
+                if other is not member
+            ],
+            endpoints=endpoints,
+            chains=[chain],
+            api_listen=f"127.0.0.1:{ports.api}",
+            control_listen=f"127.0.0.1:{ports.control}",
+            metrics_listen=f"127.0.0.1:{ports.metrics}",
+        )
+        write_config(member.directory, settings)
+
+
+def _multiaddr(port: int) -> str:
+    return f"/ip4/127.0.0.1/tcp/{port}"
