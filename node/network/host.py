@@ -20,7 +20,7 @@ from libp2p.stream_muxer.yamux.yamux import PROTOCOL_ID as YAMUX
 from libp2p.transport.upgrader import TransportUpgrader
 
 from node.network.gate import NoiseGate
-from node.network.libp2p_repairs import NoisePackets, Wire, check_version
+from node.network.libp2p_repairs import NoisePackets, Wire, check_version, silence
 from node.network.limits import Limits
 from node.network.rate import TokenBucket
 from node.network.standing import Standing
@@ -46,6 +46,7 @@ class Host:
         self, identity_seed: bytes, admitted: Mapping[ID, Standing], limits: Limits
     ) -> None:
         check_version()
+        silence()
         identity = create_new_key_pair(identity_seed)
         self.peer_id = ID.from_pubkey(identity.public_key)
         self._limits = limits

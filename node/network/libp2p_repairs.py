@@ -26,6 +26,7 @@ Repaired here and in `node.network.yamux`, each by a class of our own in libp2p'
 These reach into private parts, so they hold for one version and refuse to run with another.
 """
 
+import logging
 from importlib.metadata import version
 from typing import Final
 
@@ -52,6 +53,11 @@ def check_version() -> None:
             f"libp2p {installed} is installed, but node/network/libp2p_repairs.py was written for "
             f"{REPAIRED_VERSION}: install that version, or go through the repairs again"
         )
+
+
+def silence() -> None:
+    """Keep libp2p from logging every failed dial as an error; `PeerStatus` tells what matters."""
+    logging.getLogger("libp2p").setLevel(logging.CRITICAL)
 
 
 class HandshakeTooLong(IOException):
