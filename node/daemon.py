@@ -130,6 +130,8 @@ class Node:
             bls_key=bls.public_key,
             ed25519_key=identity.public_key,
         )
+        # A kill may have come between the last commit and its entry; a timeout is then repeated.
+        self._journal.persisted(safety)
         self._metrics = Metrics()
         self._observer = Observer(self._network.table)
         self._telemetry = Telemetry(
