@@ -1,16 +1,15 @@
 """One thread with an asyncio loop, for the libraries that need one, beside trio.
 
-aiohttp and web3 live in this thread, everything else in trio. Calls go in by `run` and `start`;
-what comes out by itself goes through `post` or `NewestValues`. A hop costs about 0.3 ms.
+aiohttp and web3 live in this thread, everything else in trio. Calls go in by `run`, `start` and
+`call`; what comes out by itself goes through `post`. A hop costs about 0.3 ms.
 """
 
 import asyncio
 import threading
-from collections import deque
 from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
 from types import TracebackType
-from typing import Any, Final, Generic, Self, TypeVar
+from typing import Any, Final, Self, TypeVar
 
 import structlog
 import trio
@@ -118,12 +117,6 @@ class AsyncioThread:
         with suppress(RuntimeError):
             self._running_loop().call_soon_threadsafe(function, *args)
 
-    def wake(self, function: Callable[[], None]) -> None:
-        """Like `post`, but calls that are still to be made are made once. It must not raise."""
-        assert self._token is not None, "enter the AsyncioThread first"
-        with suppress(trio.RunFinishedError):
-            self._token.run_sync_soon(function, idempotent=True)
-
     @asynccontextmanager
     async def _live(self) -> AsyncIterator[None]:
         self._token = trio.lowlevel.current_trio_token()
@@ -192,36 +185,3 @@ class AsyncioThread:
 
 async def _raise(error: Exception) -> None:
     raise error
-
-
-class NewestValues(Generic[T]):
-    """Carries values from asyncio to trio, and drops the oldest when trio does not keep up.
-
-    Memory is bounded however long trio stands still: only the values kept and one wake-up wait.
-    """
-
-    def __init__(self, thread: AsyncioThread, kept_max: int = 1) -> None:
-        assert kept_max >= 1
-        self._thread = thread
-        self._values: deque[T] = deque(maxlen=kept_max)
-        self._waiting = trio.lowlevel.ParkingLot()
-
-    def put(self, value: T) -> None:
-        """Add a value, without waiting, from any thread."""
-        self._values.append(value)
-        self._thread.wake(self._wake)
-
-    async def get(self) -> T:
-        """Return the oldest value kept and forget it; wait for one if there is none."""
-        await trio.lowlevel.checkpoint_if_cancelled()
-        while True:
-            try:
-                value = self._values.popleft()
-            except IndexError:
-                await self._waiting.park()
-                continue
-            await trio.lowlevel.cancel_shielded_checkpoint()
-            return value
-
-    def _wake(self) -> None:
-        self._waiting.unpark_all()

@@ -5,7 +5,7 @@ import pytest
 import trio
 import trio.testing
 
-from node.asyncio_thread import AsyncioCancelled, AsyncioThread, NewestValues
+from node.asyncio_thread import AsyncioCancelled, AsyncioThread
 
 
 def raises(kind: type[BaseException], text: str | None = None) -> pytest.RaisesGroup:
@@ -150,37 +150,32 @@ def test_posts_after_the_end_of_trio_are_forgotten() -> None:
 
     trio.run(main)
     threads[0].post(print, "never")
-    NewestValues[int](threads[0]).put(1)
 
 
-async def test_newest_values_keeps_the_newest() -> None:
+async def test_a_call_is_made_in_the_asyncio_thread() -> None:
     async with AsyncioThread() as thread:
-        values: NewestValues[int] = NewestValues(thread, kept_max=3)
+        made = trio.Event()
+        seen: list[int] = []
 
-        async def produce() -> None:
-            for value in range(10_000):
-                values.put(value)
+        def note(number: int) -> None:
+            seen.extend((number, threading.get_ident()))
+            thread.post(made.set)
 
-        await thread.run(produce)
-        assert [await values.get() for _ in range(3)] == [9_997, 9_998, 9_999]
-        with trio.move_on_after(0) as empty:
-            await values.get()
-        assert empty.cancelled_caught
+        thread.call(note, 7)
+        await made.wait()
+        assert seen[0] == 7
+        assert seen[1] != threading.get_ident()
 
 
-async def test_newest_values_wakes_whoever_waits() -> None:
-    async with AsyncioThread() as thread:
-        values: NewestValues[str] = NewestValues(thread)
-        got: list[str] = []
+def test_calls_after_the_end_are_forgotten() -> None:
+    threads: list[AsyncioThread] = []
 
-        async def take() -> None:
-            got.append(await values.get())
+    async def main() -> None:
+        async with AsyncioThread() as thread:
+            threads.append(thread)
 
-        async with trio.open_nursery() as nursery:
-            nursery.start_soon(take)
-            await trio.testing.wait_all_tasks_blocked()
-            values.put("BTC/USD")
-        assert got == ["BTC/USD"]
+    trio.run(main)
+    threads[0].call(print, "never")
 
 
 async def test_the_body_fails_before_anything_is_left_behind() -> None:
