@@ -1,7 +1,6 @@
 """Run a network of real nodes against simulated exchanges and a chain."""
 
 import asyncio
-import json
 import random
 import signal
 import sys
@@ -96,19 +95,52 @@ def testnet(
         seed=random.SystemRandom().randrange(_SEEDS) if seed is None else seed,
         directory=fresh_directory(directory),
     )
-    ok = asyncio.run(_run(options, keep=directory is not None))
+    try:
+        ok = asyncio.run(_run(options, keep=directory is not None))
+    except asyncio.CancelledError:
+        raise click.Abort from None
     return ExitCode.OK if ok else ExitCode.FAILURE
 
 
 async def _run(options: "Options", *, keep: bool) -> bool:
+    """Run, audit, summarise; a second signal gives up at once."""
+    from node.errors import OperatorError
     from testnet.cluster import Cluster, remove_directory
-    from testnet.live_view import view_for
+    from testnet.judging import verdict_on
+    from testnet.live_view import showing
+    from testnet.summary import journals_of, summarise, to_json, to_text
 
     stop = asyncio.Event()
+    task = asyncio.current_task()
+    assert task is not None
+
+    def told() -> None:
+        if stop.is_set():
+            task.cancel()
+        stop.set()
+
     loop = asyncio.get_running_loop()
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-        loop.add_signal_handler(number, stop.set)
-    with view_for(sys.stderr if wants_json() else sys.stdout, live=not wants_json()) as show:
+        loop.add_signal_handler(number, told)
+    stream = sys.stderr if wants_json() else sys.stdout
+    failure: OperatorError | None = None
+    with showing(stream, tables=not wants_json()) as show:
         async with Cluster(options, stop, show) as cluster:
-            await cluster.run()
-    return True
+            try:
+                await cluster.run()
+            except OperatorError as error:
+                failure = error
+            verdict = await verdict_on(cluster)
+    if failure is not None:
+        click.echo(f"didyma: {failure}", err=True)
+    journals = journals_of(options.directory, cluster.deployment)
+    summary = summarise(
+        options, cluster.record, cluster.deployment, journals, verdict, failure, kept=keep
+    )
+    if not wants_json():
+        click.echo(to_text(summary))
+    if not keep and summary.ok:
+        remove_directory(options.directory)
+    if wants_json():
+        click.echo(to_json(summary))
+    return summary.ok

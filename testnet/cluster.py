@@ -93,6 +93,8 @@ class Snapshot:
     directory: Path
     deployment: Deployment | None = None
     nodes: tuple[NodeState, ...] = ()
+    furthest: int | None = None
+    signers: tuple[str, ...] = ()
     chain: ChainWatch | None = None
     faults: tuple[tuple[int, str], ...] = ()
 
@@ -137,7 +139,7 @@ class Cluster:
     """
 
     def __init__(self, options: Options, stop: asyncio.Event, show: Show) -> None:
-        self._options = options
+        self.options = options
         self._stop = stop
         self._show = show
         self._phase = "starting the exchanges and the chain"
@@ -146,7 +148,7 @@ class Cluster:
         self._lie_file = options.directory / LIE_FILE
         self._children: list[Child] = []
         self._nodes: list[Child] = []
-        self._deployment: Deployment | None = None
+        self.deployment: Deployment | None = None
         self._watch: NodeWatch | None = None
         self._sessions = contextlib.AsyncExitStack()
         self.record = Run(started_ms=_now_ms())
@@ -193,7 +195,7 @@ class Cluster:
     # From nothing to a network at work.
 
     async def _work(self) -> None:
-        options, record = self._options, self.record
+        options, record = self.options, self.record
         now_ms = _now_ms()
         ports = free_ports(1 + PORTS_PER_NODE * options.nodes)
         exchanges = self.child(
@@ -205,7 +207,7 @@ class Cluster:
         await exchanges.start(announces=True)
         deployer = Deployer()
         deployment = make_network(options.directory, ports[1:], rate=options.rate, now_ms=now_ms)
-        self._deployment = deployment
+        self.deployment = deployment
         chain = self.child("chain", self._chain_command(ports[0], deployer, deployment))
         await chain.start(announces=True)
         market = await exchanges.announcement(_READY_S)
@@ -238,7 +240,7 @@ class Cluster:
     ) -> Sequence[str]:
         accounts = [deployer.address, *(member.operator for member in deployment.members)]
         return module_command(
-            "testnet.chain.anvil" if self._options.chain == "anvil" else "testnet.chain",
+            "testnet.chain.anvil" if self.options.chain == "anvil" else "testnet.chain",
             *("--port", str(port), "--chain-id", str(CHAIN_ID)),
             *("--fund", ",".join("0x" + account.hex() for account in accounts)),
         )
@@ -247,8 +249,8 @@ class Cluster:
         self, origin_ms: int, market: dict[str, Any], oracle: bytes, announced: dict[str, Any]
     ) -> None:
         """Configure the nodes, and write what an auditor must know."""
-        assert self._deployment is not None
-        options = self._options
+        assert self.deployment is not None
+        options = self.options
         endpoints = {
             venue: EndpointSection(ws_url=urls["ws_url"], rest_url=urls["rest_url"])
             for venue, urls in market["venues"].items()
@@ -259,14 +261,14 @@ class Cluster:
             rpc_urls=(announced["rpc_url"],),
             oracle=oracle,
         )
-        configure(self._deployment, endpoints, chain)
+        configure(self.deployment, endpoints, chain)
         manifest = Manifest(
             seed=options.seed,
             origin_ms=origin_ms,
             start_minute=market["start_minute"],
             members=tuple(
                 MemberEntry(member.name, member.name, member.index in options.liars)
-                for member in self._deployment.members
+                for member in self.deployment.members
             ),
             chain=ChainEntry(options.chain, announced["chain_id"], "0x" + oracle.hex()),
         )
@@ -274,7 +276,7 @@ class Cluster:
 
     def _node(self, member: MemberNode) -> Child:
         config = ("--config", str(member.config_file))
-        if member.index in self._options.liars:
+        if member.index in self.options.liars:
             when = ("--when", str(self._lie_file))
             return self.child(
                 member.name, module_command("testnet.personas", "liar", *config, *when)
@@ -299,7 +301,7 @@ class Cluster:
         self._go_on("running")
 
     async def _last(self) -> None:
-        duration_s = self._options.duration_s
+        duration_s = self.options.duration_s
         if duration_s is None:
             await asyncio.Event().wait()
         else:
@@ -317,7 +319,7 @@ class Cluster:
 
     async def _break(self, control_url: str) -> None:
         """Bring about the faults that were ordered."""
-        options, log = self._options, self.record.faults
+        options, log = self.options, self.record.faults
         for liar in sorted(options.liars):
             self._lie_file.touch()
             log.inject(f"{self.name(liar)} reports ten times the prices")
@@ -336,18 +338,20 @@ class Cluster:
         return Snapshot(
             phase=self._phase,
             elapsed_s=0.0 if warm is None else time.monotonic() - warm,
-            duration_s=self._options.duration_s,
-            directory=self._options.directory,
-            deployment=self._deployment,
+            duration_s=self.options.duration_s,
+            directory=self.options.directory,
+            deployment=self.deployment,
             nodes=tuple(
                 NodeState(
                     node.name,
                     _doing(node, status),
-                    index in self._options.liars and self._lie_file.exists(),
+                    index in self.options.liars and self._lie_file.exists(),
                     status if node.running else None,
                 )
                 for index, (node, status) in enumerate(zip(self._nodes, statuses, strict=False))
             ),
+            furthest=self._watch.furthest if self._watch is not None else None,
+            signers=self._watch.signers if self._watch is not None else (),
             chain=self.record.chain,
             faults=tuple(self.record.faults.entries),
         )
@@ -371,8 +375,8 @@ class Cluster:
     async def leader(self) -> int:
         """Return the member that leads now: of the view after the newest certified one."""
         assert self._watch is not None
-        assert self._deployment is not None
-        return self._deployment.network.context.leader(await self._watch.newest_view() + 1)
+        assert self.deployment is not None
+        return self.deployment.network.context.leader(await self._watch.newest_view() + 1)
 
     def name(self, member: int) -> str:
         """Return a member's name."""

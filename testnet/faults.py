@@ -90,7 +90,7 @@ class Committee(Protocol):
 
 
 async def kill_leaders(committee: Committee, log: FaultLog) -> None:
-    """Kill the current leader every ten seconds and restart it three seconds later, until cancelled.
+    """Kill the leader every ten seconds and restart it three seconds later, until cancelled.
 
     A kill is put off until the one killed before takes part again: the committee promises to
     stand one crash at a time.
@@ -104,8 +104,14 @@ async def kill_leaders(committee: Committee, log: FaultLog) -> None:
         await committee.start(leader)
         log.note(f"restarted {committee.name(leader)}")
         await asyncio.sleep(max(0.0, due - time.monotonic()))
-        while not await committee.everyone_takes_part():
-            await asyncio.sleep(_READY_POLL_S)
+        await _until_everyone_takes_part(committee)
+
+
+async def _until_everyone_takes_part(committee: Committee) -> None:
+    while True:
+        if await committee.everyone_takes_part():
+            return
+        await asyncio.sleep(_READY_POLL_S)
 
 
 async def freeze_exchanges(control_url: str, venues: Sequence[str], log: FaultLog) -> None:

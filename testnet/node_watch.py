@@ -21,6 +21,8 @@ class NodeWatch:
         self._members = tuple(members)
         self.statuses: list[Status | None] = [None] * len(self._members)
         """The newest answers by member; None from who did not answer."""
+        self.signers: tuple[str, ...] = ()
+        """Who signed the newest report of the node that is furthest."""
 
     async def __aenter__(self) -> "NodeWatch":
         """Open the connections."""
@@ -37,6 +39,18 @@ class NodeWatch:
             self._ask(f"http://127.0.0.1:{m.ports.control}/v1/status") for m in self._members
         ]
         self.statuses = list(await asyncio.gather(*answers))
+        furthest = self.furthest
+        if furthest is not None:
+            ports = self._members[furthest].ports
+            report = await self._ask(f"http://127.0.0.1:{ports.api}/v1/reports/latest")
+            self.signers = tuple((report or {}).get("signers") or ())
+
+    @property
+    def furthest(self) -> int | None:
+        """The member that knows the newest certified report, if any does."""
+        views = [_latest_view(status) for status in self.statuses]
+        newest = max(views, default=0)
+        return views.index(newest) if newest else None
 
     async def newest_view(self) -> int:
         """Return the view of the newest certified report that any node knows of; 0 if none does."""

@@ -2,6 +2,7 @@
 
 import asyncio
 import secrets
+from typing import Any
 
 from aggregation.table import FeedTable
 from consensus.digests import keccak
@@ -46,8 +47,7 @@ class Deployer:
         )
         try:
             async with asyncio.timeout(_MINED_S_MAX):
-                while (receipt := await rpc.request("eth_getTransactionReceipt", sent)) is None:
-                    await asyncio.sleep(_POLL_S)
+                receipt = await _receipt(rpc, sent)
         except TimeoutError:
             raise RpcFailed(f"the Oracle's deployment was not mined in {_MINED_S_MAX} s") from None
         if int(receipt["status"], 16) != 1:
@@ -55,6 +55,14 @@ class Deployer:
         if receipt["contractAddress"].lower() != "0x" + self.contract.hex():
             raise RpcFailed("the Oracle was deployed at an unexpected address")
         return int(receipt["gasUsed"], 16)
+
+
+async def _receipt(rpc: RpcClient, transaction: str) -> Any:
+    while True:
+        receipt = await rpc.request("eth_getTransactionReceipt", transaction)
+        if receipt is not None:
+            return receipt
+        await asyncio.sleep(_POLL_S)
 
 
 def creation_code(network: NetworkFile, table: FeedTable) -> bytes:

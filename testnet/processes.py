@@ -86,6 +86,15 @@ class Child:
         except ValueError:
             raise ChildFailed(f"{self.name} did not start: {self.last_words()}") from None
 
+    async def output(self, bytes_max: int) -> bytes:
+        """Return all that a process which announces itself prints until its end, up to a limit."""
+        assert self._process is not None
+        assert self._process.stdout is not None
+        said = b""
+        while len(said) <= bytes_max and (chunk := await self._process.stdout.read(1 << 16)):
+            said += chunk
+        return said[:bytes_max]
+
     def kill(self) -> None:
         """Kill the process and all of its session at once (SIGKILL)."""
         self._stopping = True

@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from itertools import pairwise
 
-from node.journal import Committed, Halted
+from node.journal import Committed, Halted, Started
 from testnet.audit.case import Case
 from testnet.audit.reports import Reports
 from testnet.audit.violation import Violation
@@ -17,6 +17,9 @@ def check_finality(case: Case, reports: Reports) -> Iterator[Violation]:
         for entry in member.entries:
             if isinstance(entry, Halted):
                 yield Violation("halted", entry.reason, None, member.name)
+            if isinstance(entry, Started):
+                # What was committed last may be so once more: it is durable with the next vote.
+                last = None
             if not isinstance(entry, Committed):
                 continue
             if last is not None and (entry.height, entry.parent_id) != (last.height + 1, last.id):
