@@ -10,8 +10,7 @@ import aiohttp
 
 from feeds.frames import told
 from feeds.link import ConnectionLost, Link, Traffic
-from feeds.newest import NewestQuotes
-from feeds.source import Source, SourceHealth, SourceState
+from feeds.source import Sink, Source, SourceHealth, SourceState
 from feeds.supervision import Supervision
 from feeds.venue import Venue
 
@@ -27,13 +26,13 @@ class Connection:
         venue: Venue,
         ws_url: str,
         sources: Iterable[Source],
-        newest: NewestQuotes,
+        sink: Sink,
         supervision: Supervision,
     ) -> None:
         self._venue = venue
         self._ws_url = ws_url
         self._sources = {source.symbol: source for source in sources}
-        self._newest = newest
+        self._sink = sink
         self._supervision = supervision
         self._traffic = Traffic()
 
@@ -90,7 +89,7 @@ class Connection:
                 self._venue,
                 socket,
                 self._sources,
-                self._newest,
+                self._sink,
                 self._traffic,
                 self._supervision,
             ).run()

@@ -20,8 +20,7 @@ from feeds.frames import (
     Undecodable,
     told,
 )
-from feeds.newest import NewestQuotes
-from feeds.source import Source, SourceState
+from feeds.source import Sink, Source, SourceState
 from feeds.supervision import Supervision
 from feeds.venue import Venue
 
@@ -53,14 +52,14 @@ class Link:
         venue: Venue,
         socket: "aiohttp.ClientWebSocketResponse[bool]",
         sources: Mapping[str, Source],
-        newest: NewestQuotes,
+        sink: Sink,
         traffic: Traffic,
         supervision: Supervision,
     ) -> None:
         self._venue = venue
         self._socket = socket
         self._sources = sources
-        self._newest = newest
+        self._sink = sink
         self._traffic = traffic
         self._limits = supervision.limits
         self._monotonic_ns = supervision.monotonic_ns
@@ -181,7 +180,7 @@ class Link:
             return
         self._last_price_ns = now_ns
         source.take(price, now_ns)
-        self._newest.offer(
+        self._sink(
             RawQuote(
                 venue=self._venue.name,
                 base=source.base,

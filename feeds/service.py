@@ -2,7 +2,7 @@
 
 import asyncio
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import NoReturn
 
 import aiohttp
@@ -10,23 +10,16 @@ import aiohttp
 from aggregation.quote import RawQuote
 from aggregation.table import FeedTable
 from feeds.connection import Connection
-from feeds.newest import NewestQuotes, SourceKey
-from feeds.source import Source, SourceHealth
+from feeds.source import Sink, Source, SourceHealth, SourceKey
 from feeds.supervision import Supervision
 from feeds.venue import VenueEndpoint
 from feeds.venues import VENUES
-
-CONFLATE_S = 0.002
-"""Least time between two batches: a hop to another thread costs more than a quote."""
-
-Sink = Callable[[Mapping[SourceKey, RawQuote]], None]
-"""Takes the newest quotes since the last call, on the asyncio thread; must not block."""
 
 _LOG = logging.getLogger(__name__)
 
 
 class FeedService:
-    """Streams the newest quotes of every source of a feed table into a sink.
+    """Streams the quotes of every source of a feed table into a sink, which keeps the newest.
 
     `endpoints` replaces the exchanges' own addresses by venue name. Raises ValueError for a
     venue that is not known.
@@ -41,7 +34,6 @@ class FeedService:
     ) -> None:
         self._sink = sink
         self._supervision = supervision or Supervision()
-        self._newest = NewestQuotes()
         unknown = sorted(set(endpoints) - set(VENUES))
         if unknown:
             raise ValueError(
@@ -52,7 +44,7 @@ class FeedService:
                 VENUES[venue],
                 endpoints.get(venue, VENUES[venue].endpoint).ws_url,
                 sources,
-                self._newest,
+                self._deliver,
                 self._supervision,
             )
             for venue, sources in _sources_by_venue(table).items()
@@ -68,9 +60,8 @@ class FeedService:
         ):
             for connection in self._connections:
                 tasks.create_task(connection.run(session))
-            while True:
-                self._deliver(await self._newest.take())
-                await asyncio.sleep(CONFLATE_S)
+            await asyncio.Event().wait()
+        raise AssertionError("connections are kept for ever")
 
     def health(self) -> list[SourceHealth]:
         """Return a snapshot of every source, by venue and pair; any thread may ask."""
@@ -79,12 +70,12 @@ class FeedService:
             snapshot for connection in self._connections for snapshot in connection.health(now_ns)
         ]
 
-    def _deliver(self, quotes: Mapping[SourceKey, RawQuote]) -> None:
+    def _deliver(self, quote: RawQuote) -> None:
         try:
-            self._sink(quotes)
+            self._sink(quote)
         except Exception:
-            # The next batch holds newer quotes anyway; without feeds the node would be blind.
-            _LOG.exception("the taker of quotes failed; a batch of %d is lost", len(quotes))
+            # A newer quote will come anyway; the exchange that it came from is not at fault.
+            _LOG.exception("the taker of quotes failed; a quote of %s is lost", quote.venue)
 
 
 def _sources_by_venue(table: FeedTable) -> dict[str, list[Source]]:

@@ -1,11 +1,19 @@
 """One source as its connection sees it: its state, its order of frames, its counters."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from enum import Enum
 
+from aggregation.quote import RawQuote
 from feeds.frames import Price
 
 _NS_PER_MS = 1_000_000
+
+SourceKey = tuple[str, str, str]
+"""Venue, base and quote currency."""
+
+Sink = Callable[[RawQuote], None]
+"""Takes each quote as it arrives, on the asyncio thread; must be quick, for it is called often."""
 
 
 class SourceState(Enum):

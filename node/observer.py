@@ -1,8 +1,7 @@
 """What a member itself sees of the market: the newest quotes, and what they amount to."""
 
-import threading
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 from aggregation.member import MemberPrice, member_prices
 from aggregation.observation import ObservationBody
@@ -15,14 +14,12 @@ from node.runtime import OwnObservation
 class Observer:
     """Keeps the newest quote of every source and makes observations of them.
 
-    Quotes are conflated where they arrive and fetched when they are needed: a hop between threads
+    Quotes are conflated where they arrive and looked at when they are needed: a hop between threads
     for each of them would cost more than all else.
     """
 
     def __init__(self, table: FeedTable) -> None:
         self._table = table
-        self._mutex = threading.Lock()
-        self._arrived: dict[SourceKey, RawQuote] = {}
         self._quotes: dict[SourceKey, RawQuote] = {}
         self._newest_ns: int | None = None
         self._prices: list[MemberPrice] = []
@@ -32,24 +29,21 @@ class Observer:
         """The member's prices as last observed, in table order; empty before the first."""
         return self._prices
 
-    def take(self, quotes: Mapping[SourceKey, RawQuote]) -> None:
-        """Take newer quotes; any thread may call."""
-        with self._mutex:
-            self._arrived.update(quotes)
+    def take(self, quote: RawQuote) -> None:
+        """Take a newer quote; one thread may call, another than `observe`'s."""
+        self._quotes[quote.venue, quote.base, quote.quote] = quote
+        self._newest_ns = quote.received_ns
 
     def observe(self, now_ms: int) -> OwnObservation:
         """Return what this member sees at this moment (Unix ms)."""
-        with self._mutex:
-            arrived, self._arrived = self._arrived, {}
-        for key, quote in arrived.items():
-            self._quotes[key] = quote
-            self._newest_ns = max(quote.received_ns, self._newest_ns or 0)
+        # The copy is one step of the interpreter: nothing is taken halfway through it.
+        newest_ns, quotes = self._newest_ns, self._quotes.copy()
         self._prices = member_prices(
             self._table,
-            self._quotes,
+            quotes,
             time.monotonic_ns(),
             unix_ms=now_ms,
             before=self._prices,
         )
         entries = tuple(price.entry for price in self._prices)
-        return OwnObservation(ObservationBody(now_ms, entries), self._newest_ns)
+        return OwnObservation(ObservationBody(now_ms, entries), newest_ns)

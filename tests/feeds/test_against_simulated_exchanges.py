@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from random import Random
@@ -41,16 +41,16 @@ class Trial:
     quotes: dict[Key, RawQuote] = field(default_factory=dict)
     errors_ppm: dict[Key, int] = field(default_factory=dict)
 
-    def sink(self, batch: Mapping[Key, RawQuote]) -> None:
+    def sink(self, quote: RawQuote) -> None:
         now_ms = time.time_ns() // 1_000_000
-        for key, quote in batch.items():
-            middle = self.market.middle(quote.base, now_ms)
-            if quote.quote != "USD":
-                middle = middle * ONE // self.market.middle(quote.quote, now_ms)
-            seen = (quote.bid + quote.ask) // 2
-            error_ppm = abs(seen - middle) * PPM // middle
-            self.errors_ppm[key] = max(error_ppm, self.errors_ppm.get(key, 0))
-            self.quotes[key] = quote
+        key = (quote.venue, quote.base, quote.quote)
+        middle = self.market.middle(quote.base, now_ms)
+        if quote.quote != "USD":
+            middle = middle * ONE // self.market.middle(quote.quote, now_ms)
+        seen = (quote.bid + quote.ask) // 2
+        error_ppm = abs(seen - middle) * PPM // middle
+        self.errors_ppm[key] = max(error_ppm, self.errors_ppm.get(key, 0))
+        self.quotes[key] = quote
 
     async def order(self, **fault: object) -> None:
         async with (

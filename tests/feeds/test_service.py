@@ -1,8 +1,8 @@
-"""The service as a whole: conflation, health, and a taker that fails."""
+"""The service as a whole: delivery, health, and a taker that fails."""
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from random import Random
 
@@ -10,40 +10,13 @@ import pytest
 from aiohttp import web
 
 from aggregation.feed import FeedSpec, SourceSpec
-from aggregation.quote import QUOTE_SCALE, RawQuote
+from aggregation.quote import RawQuote
 from aggregation.table import FeedTable
 from feeds.backoff import Backoff
-from feeds.newest import NewestQuotes
 from feeds.service import FeedService
 from feeds.source import SourceState
 from feeds.supervision import Limits, Supervision
 from feeds.venue import VenueEndpoint
-
-Batch = Mapping[tuple[str, str, str], RawQuote]
-
-
-def quote(sequence: int, base: str = "BTC") -> RawQuote:
-    return RawQuote("okx", base, "USDT", 1, 2, None, QUOTE_SCALE, None, sequence, sequence)
-
-
-def test_only_the_newest_quote_of_a_source_is_kept() -> None:
-    async def main() -> None:
-        newest = NewestQuotes()
-        for sequence in range(5):
-            newest.offer(quote(sequence))
-            newest.offer(quote(10 + sequence, "ETH"))
-        taken = await newest.take()
-        assert {key: one.sequence for key, one in taken.items()} == {
-            ("okx", "BTC", "USDT"): 4,
-            ("okx", "ETH", "USDT"): 14,
-        }
-        waiting = asyncio.create_task(newest.take())
-        await asyncio.sleep(0)
-        assert not waiting.done()
-        newest.offer(quote(99))
-        assert [one.sequence for one in (await waiting).values()] == [99]
-
-    asyncio.run(main())
 
 
 def table() -> FeedTable:
@@ -100,16 +73,16 @@ async def stopped(task: "asyncio.Task[None]") -> None:
         await task
 
 
-def test_a_flood_is_conflated_and_its_last_quote_arrives() -> None:
+def test_every_quote_of_a_flood_arrives_in_order() -> None:
     count = 3000
 
     async def main() -> None:
-        batches: list[Batch] = []
+        taken: list[RawQuote] = []
         complete = asyncio.Event()
 
-        def sink(batch: Batch) -> None:
-            batches.append(batch)
-            if any(one.sequence == count - 1 for one in batch.values()):
+        def sink(quote: RawQuote) -> None:
+            taken.append(quote)
+            if quote.sequence == count - 1:
                 complete.set()
 
         async with flooding_binance(count) as url:
@@ -118,10 +91,10 @@ def test_a_flood_is_conflated_and_its_last_quote_arrives() -> None:
             task = asyncio.create_task(service.run())
             async with asyncio.timeout(30):
                 await complete.wait()
-            assert all(set(batch) == {("binance", "BTC", "USDT")} for batch in batches)
-            sequences = [one.sequence or 0 for batch in batches for one in batch.values()]
-            assert sequences == sorted(sequences)
-            assert len(batches) < count
+            assert {(one.venue, one.base, one.quote) for one in taken} == {
+                ("binance", "BTC", "USDT")
+            }
+            assert [one.sequence for one in taken] == list(range(count))
             health = {(one.venue, one.base): one for one in await asyncio.to_thread(service.health)}
             assert set(health) == {
                 ("binance", "BTC"),
@@ -140,12 +113,12 @@ def test_a_flood_is_conflated_and_its_last_quote_arrives() -> None:
     asyncio.run(main())
 
 
-def test_a_taker_that_fails_loses_a_batch_and_no_more(caplog: pytest.LogCaptureFixture) -> None:
+def test_a_taker_that_fails_loses_a_quote_and_no_more(caplog: pytest.LogCaptureFixture) -> None:
     async def main() -> None:
         taken = 0
         again = asyncio.Event()
 
-        def sink(_batch: Batch) -> None:
+        def sink(_quote: RawQuote) -> None:
             nonlocal taken
             taken += 1
             if taken == 2:
@@ -167,7 +140,7 @@ def test_a_taker_that_fails_loses_a_batch_and_no_more(caplog: pytest.LogCaptureF
 
 def test_an_endpoint_for_an_unknown_venue_is_refused() -> None:
     with pytest.raises(ValueError, match="unknown venue 'krakn': known are binance, bitstamp"):
-        FeedService(table(), {"krakn": VenueEndpoint("ws://127.0.0.1:1/")}, lambda _batch: None)
+        FeedService(table(), {"krakn": VenueEndpoint("ws://127.0.0.1:1/")}, lambda _quote: None)
 
 
 def test_a_source_without_new_prices_turns_stale_in_its_health() -> None:
@@ -180,7 +153,7 @@ def test_a_source_without_new_prices_turns_stale_in_its_health() -> None:
 
         async with flooding_binance(1) as url:
             kept = Supervision(supervision().limits, monotonic_ns=monotonic_ns, rng=Random(1))
-            service = FeedService(table(), endpoints(url), lambda _batch: arrived.set(), kept)
+            service = FeedService(table(), endpoints(url), lambda _quote: arrived.set(), kept)
             task = asyncio.create_task(service.run())
             async with asyncio.timeout(30):
                 await arrived.wait()

@@ -15,7 +15,6 @@ from aggregation.quote import RawQuote
 from feeds.backoff import Backoff
 from feeds.connection import Connection
 from feeds.frames import Decoded
-from feeds.newest import NewestQuotes
 from feeds.source import Source, SourceHealth, SourceState
 from feeds.supervision import Limits, Supervision
 from feeds.venue import Liveness, Ping, Venue
@@ -79,7 +78,7 @@ async def serving(
 @dataclass
 class Watched:
     connection: Connection
-    newest: NewestQuotes
+    taken: list[RawQuote]
 
     def all_health(self) -> list[SourceHealth]:
         return self.connection.health(Supervision().monotonic_ns())
@@ -104,8 +103,10 @@ class Watched:
                 await asyncio.sleep(0.0005)
 
     async def quotes(self) -> list[RawQuote]:
-        async with asyncio.timeout(20):
-            return list((await self.newest.take()).values())
+        await self.until(lambda: bool(self.taken))
+        newest = {(one.base, one.quote): one for one in self.taken}
+        self.taken.clear()
+        return list(newest.values())
 
 
 @asynccontextmanager
@@ -115,14 +116,14 @@ async def supervised(
     limits: Limits = LIMITS,
     pairs: tuple[tuple[str, str], ...] = (("BTC", "USDT"),),
 ) -> AsyncIterator[Watched]:
-    newest = NewestQuotes()
+    taken: list[RawQuote] = []
     sources = [Source(base, quote, venue.symbol(base, quote), 5000) for base, quote in pairs]
     supervision = Supervision(limits=limits, unix_ms=lambda: NOW_MS, rng=Random(7))
-    connection = Connection(venue, url, sources, newest, supervision)
+    connection = Connection(venue, url, sources, taken.append, supervision)
     async with aiohttp.ClientSession() as session:
         task = asyncio.create_task(connection.run(session))
         try:
-            yield Watched(connection, newest)
+            yield Watched(connection, taken)
             assert not task.done()
         finally:
             task.cancel()
