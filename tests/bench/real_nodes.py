@@ -10,9 +10,10 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
+from random import Random
 
 import psutil
 
@@ -29,6 +30,7 @@ KEY_ITERATIONS = 1_000
 
 STOP_SECONDS_MAX = 10.0
 VALID_MS = 86_400_000
+PORTS = range(18_000, 30_000)
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,9 +112,12 @@ def _certified(directory: NodeDirectory) -> Mapping[int, tuple[int, float]]:
 @contextmanager
 def running(n: int, rate: float, quotes_per_second: float, root: Path) -> Iterator[Cluster]:
     """Run exchanges and n nodes in fresh directories under `root`; end them afterwards."""
+    origin_ms, market = (
+        str(time.time_ns() // 1_000_000),
+        [sys.executable, "-m", "testnet.exchanges"],
+    )
     exchanges = subprocess.Popen(
-        [sys.executable, "-m", "testnet.exchanges", "--seed", "1"]
-        + ["--origin-ms", str(time.time_ns() // 1_000_000), "--rate", str(quotes_per_second)],
+        [*market, "--seed", "1", "--origin-ms", origin_ms, "--rate", str(quotes_per_second)],
         stdout=subprocess.PIPE,
         stderr=subprocess.DEVNULL,
     )
@@ -179,11 +184,14 @@ def _deploy(n: int, rate: float, exchanges: dict[str, object], root: Path) -> li
 
 
 def _free_ports(count: int) -> list[int]:
-    sockets = [socket.create_server(("127.0.0.1", 0)) for _ in range(count)]
-    ports = [server.getsockname()[1] for server in sockets]
-    for server in sockets:
-        server.close()
-    return ports
+    """Return ports below those that the system gives to outgoing connections meanwhile."""
+    ports: list[int] = []
+    for port in Random().sample(PORTS, len(PORTS)):
+        with suppress(OSError), socket.create_server(("127.0.0.1", port)):
+            ports.append(port)
+        if len(ports) == count:
+            return ports
+    raise RuntimeError(f"fewer than {count} ports are free on this machine")
 
 
 def _stop(processes: Sequence[subprocess.Popen[bytes]]) -> None:
