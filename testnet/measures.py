@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from itertools import pairwise
 
 from aggregation.table import FeedTable
-from node.journal import Certified, Committed, Entry, Signed
+from node.journal import Certified, Committed, Entry, Signed, Started
 from node.publisher.settings import ChainSettings
 from node.publisher.triggers import Stored, answers_in, due
 from testnet.chain_watch import SeenPush
@@ -45,7 +45,10 @@ def rounds_of(journals: Iterable[Sequence[Entry]]) -> Rounds:
     for entries in journals:
         observed: dict[int, int] = {}
         for entry in entries:
-            if isinstance(entry, Signed) and entry.kind == "observation":
+            if isinstance(entry, Started):
+                # What a process learns of the time before its start measures its absence.
+                observed.clear()
+            elif isinstance(entry, Signed) and entry.kind == "observation":
                 observed[entry.view] = entry.t_ms
             elif isinstance(entry, Certified):
                 first[entry.view] = min(first.get(entry.view, entry.t_ms), entry.t_ms)
