@@ -1,0 +1,158 @@
+"""Judges a simulated run at signing time: which certificates could now exist, and are they safe?
+
+It sees every signature of an honest member the moment it is made and takes for granted that every
+faulty member signs everything. So it finds a broken promise when the last honest signature that
+allows it is made, long before (and often although never) a conflicting certificate is seen.
+"""
+
+from dataclasses import dataclass, field
+
+from consensus.committee import EpochContext
+from consensus.messages import Block, Header
+from consensus.safety import SafetyState
+
+
+class PromiseBroken(AssertionError):
+    """A run in which one of S1, S2, S4 or A1 does not hold."""
+
+
+def _require(holds: bool, promise: str) -> None:
+    if not holds:
+        raise PromiseBroken(promise)
+
+
+@dataclass(slots=True)
+class _Signed:
+    """What one honest member signed, over all its lives."""
+
+    votes: dict[int, bytes] = field(default_factory=dict)
+    timeouts: dict[int, int] = field(default_factory=dict)
+    proposals: dict[int, bytes] = field(default_factory=dict)
+    highest_timeout: int = 0
+    highest_parent: tuple[int, int] = (0, 0)
+    """(view of the vote, view of its parent), the vote with the highest parent."""
+
+
+class Omniscient:
+    """The judge of one run; `faulty` are the members that may sign anything."""
+
+    def __init__(self, context: EpochContext, faulty: frozenset[int] = frozenset()) -> None:
+        assert len(faulty) <= context.f
+        self._context = context
+        self._faulty = faulty
+        self._signed = {i: _Signed() for i in range(context.n) if i not in faulty}
+        self._voters: dict[bytes, set[int]] = {}
+        self._certifiable: dict[int, bytes] = {0: context.genesis_id}
+        self._parent: dict[bytes, tuple[bytes, int]] = {}
+        self._view: dict[bytes, int] = {context.genesis_id: 0}
+        self._final: dict[int, bytes] = {0: context.genesis_id}
+        self._final_views: list[int] = [0]
+        self._committed: dict[int, bytes] = {0: context.genesis_id}
+
+    @property
+    def certifiable_views(self) -> int:
+        """How many views could have been certified so far."""
+        return len(self._certifiable) - 1
+
+    @property
+    def committed(self) -> dict[int, bytes]:
+        """The final block of each height, as the members said."""
+        return self._committed
+
+    def learn(self, block_id: bytes, block: Block) -> None:
+        """Note a block that an honest member accepted."""
+        if block_id not in self._parent:
+            parent_id = self._context.id_of(block.justify)
+            self._parent[block_id] = (parent_id, block.justify.view)
+            self._view[block_id] = block.view
+
+    def voted(self, member: int, header: Header, block_id: bytes, durable: SafetyState) -> None:
+        """Judge a vote at the moment it is signed."""
+        signed = self._signed[member]
+        view = header.view
+        _require(durable.last_vote == header, f"S4: member {member} votes before that is durable")
+        _require(durable.last_voted_view >= view, f"S4: member {member} may vote again in {view}")
+        first = signed.votes.setdefault(view, block_id)
+        _require(first == block_id, f"S4: member {member} votes twice in view {view}")
+        _require(
+            signed.highest_timeout < view,
+            f"R7: member {member} votes in {view} after its timeout of {signed.highest_timeout}",
+        )
+        parent = self._parent.get(block_id)
+        _require(parent is not None, f"member {member} votes for a block it never stored")
+        assert parent is not None
+        if parent[1] > signed.highest_parent[1]:
+            signed.highest_parent = (view, parent[1])
+        voters = self._voters.setdefault(block_id, set())
+        voters.add(member)
+        if len(voters) + len(self._faulty) >= self._context.q:
+            self._could_be_certified(view, block_id)
+
+    def timed_out(self, member: int, view: int, high_qc_view: int, durable: SafetyState) -> None:
+        """Judge a timeout at the moment it is signed."""
+        signed = self._signed[member]
+        _require(
+            durable.last_timeout == (view, high_qc_view) and durable.last_voted_view >= view,
+            f"S4: member {member} times out of {view} before that is durable",
+        )
+        first = signed.timeouts.setdefault(view, high_qc_view)
+        _require(first == high_qc_view, f"A1: member {member} signs two timeouts of view {view}")
+        signed.highest_timeout = max(signed.highest_timeout, view)
+        voted_view, parent_view = signed.highest_parent
+        _require(
+            voted_view > view or high_qc_view >= parent_view,
+            f"A1: member {member} hides the certificate of view {parent_view}",
+        )
+
+    def proposed(self, member: int, block: Block, block_id: bytes, durable: SafetyState) -> None:
+        """Judge a proposal at the moment it is signed."""
+        _require(
+            durable.last_proposed_view >= block.view, f"member {member} proposes before durable"
+        )
+        first = self._signed[member].proposals.setdefault(block.view, block_id)
+        _require(first == block_id, f"member {member} proposes twice in view {block.view}")
+        self.voted(member, block.header, block_id, durable)
+
+    def commits(self, member: int, block_id: bytes, block: Block) -> None:
+        """Judge a block that an honest member takes for final."""
+        first = self._committed.setdefault(block.height, block_id)
+        _require(first == block_id, f"S2: member {member} commits a fork at height {block.height}")
+        _require(
+            self._final.get(block.view) == block_id or self._is_below_final(block_id, block.view),
+            f"S2: member {member} commits view {block.view}, which no quorum could have committed",
+        )
+
+    def _is_below_final(self, block_id: bytes, view: int) -> bool:
+        later = [v for v in self._final_views if v > view]
+        return bool(later) and self._ancestor(self._final[min(later)], view) == block_id
+
+    def _ancestor(self, block_id: bytes, view: int) -> bytes:
+        """Return the newest of a block and its ancestors that is not above a view."""
+        while self._view[block_id] > view:
+            block_id = self._parent[block_id][0]
+        return block_id
+
+    def _could_be_certified(self, view: int, block_id: bytes) -> None:
+        known = self._certifiable.get(view)
+        if known == block_id:
+            return
+        _require(known is None, f"S1: two certificates of view {view} could exist")
+        self._certifiable[view] = block_id
+        below = max((v for v in self._final_views if v < view), default=0)
+        _require(
+            self._ancestor(block_id, below) == self._final[below],
+            f"S2: the block of view {view} does not extend the final one of view {below}",
+        )
+        parent_id, parent_view = self._parent[block_id]
+        if parent_view + 1 == view and parent_view > 0:
+            self._is_final(parent_id, parent_view)
+
+    def _is_final(self, block_id: bytes, view: int) -> None:
+        self._final[view] = block_id
+        self._final_views.append(view)
+        for later in range(view + 1, max(self._certifiable) + 1):
+            certifiable = self._certifiable.get(later)
+            _require(
+                certifiable is None or self._ancestor(certifiable, view) == block_id,
+                f"S2: the block of view {later} does not extend the final one of view {view}",
+            )

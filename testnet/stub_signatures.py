@@ -1,0 +1,232 @@
+"""What the simulation puts in the place of cryptography and prices: cheap, but never lenient.
+
+A stub signature is a hash of who signed what, so a share, a certificate or an observation that
+nobody made does not verify; a stub observation is a time. Anyone can forge, so adversaries of the
+simulation sign for their own members only.
+"""
+
+from collections.abc import Mapping, Sequence
+from hashlib import blake2b
+
+import msgspec
+
+from consensus import rules
+from consensus.committee import (
+    Configuration,
+    EpochContext,
+    Member,
+    Timing,
+    bitmap_of,
+    quorum,
+    signers_of,
+)
+from consensus.digests import proposal_digest, timeout_digest
+from consensus.errors import InvalidMessage, InvalidPayload
+from consensus.messages import (
+    QC,
+    TC,
+    BlockResponse,
+    Certificate,
+    Header,
+    Message,
+    ObservationMessage,
+    Observed,
+    Proposal,
+    Timeout,
+    TimeoutGroup,
+)
+from consensus.payload import Outcome, State
+from consensus.types import Digest
+
+GENESIS_TIME_MS = 1_000_000
+GENESIS_STATE = b"s" * 32
+
+_decoder: msgspec.msgpack.Decoder[tuple[Observed, ...]] = msgspec.msgpack.Decoder(
+    tuple[Observed, ...]
+)
+
+
+def stub_context(n: int, timing: Timing | None = None, network: bytes = b"n" * 32) -> EpochContext:
+    """Return an epoch of n members whose keys are placeholders."""
+    members = tuple(
+        Member(bytes([i + 1]) * 128, bytes([i + 1]) * 48, bytes([i + 1]) * 32, bytes([i + 1]) * 20)
+        for i in range(n)
+    )
+    configuration = Configuration(members, b"f" * 32, timing or Timing(), 2**60)
+    return EpochContext(network, 0, configuration, GENESIS_STATE, GENESIS_TIME_MS)
+
+
+class StubRule:
+    """A payload rule whose state is a running hash and whose observations are 8-byte times."""
+
+    def __init__(self, n: int) -> None:
+        self._n = n
+        self._q = quorum(n)
+
+    def check(self, observed: Observed) -> None:
+        """Refuse a body that is no time."""
+        if len(observed.body) != 8 or observed.member >= self._n:
+            raise InvalidPayload("an observation that is no time")
+
+    def build(self, view: int, observations: Sequence[Observed]) -> bytes:
+        """Return the observations, ascending by member."""
+        return msgspec.msgpack.encode(sorted(observations, key=lambda observed: observed.member))
+
+    def digest(self, view: int, payload: bytes) -> Digest:
+        """Return the hash of the payload's bytes."""
+        self._decode(payload)
+        return _hash(b"payload", payload)
+
+    def apply(self, parent_state: State, parent_time_ms: int, view: int, payload: bytes) -> Outcome:
+        """Return the low median of the times, and a state that depends on everything before."""
+        assert isinstance(parent_state, bytes)
+        observations = self._decode(payload)
+        if len(observations) < self._q:
+            raise InvalidPayload("too few observations")
+        last = -1
+        for observed in observations:
+            self.check(observed)
+            if observed.view != view or observed.member <= last:
+                raise InvalidPayload("an observation of another view, or out of order")
+            last = observed.member
+        times = sorted(int.from_bytes(observed.body, "big") for observed in observations)
+        state = _hash(parent_state, payload)
+        return Outcome(
+            observed_at_ms=max(times[(len(times) - 1) // 2], parent_time_ms + 1),
+            feed_root=_hash(b"root", state),
+            state_digest=state,
+            payload_digest=_hash(b"payload", payload),
+            state=state,
+        )
+
+    def _decode(self, payload: bytes) -> tuple[Observed, ...]:
+        try:
+            return _decoder.decode(payload)
+        except msgspec.DecodeError as error:
+            raise InvalidPayload(str(error)) from None
+
+
+class StubSignatures:
+    """Signs for any member and checks like `node.verifier`, at the price of a hash."""
+
+    def __init__(self, context: EpochContext) -> None:
+        self._context = context
+        self._known: set[QC | TC] = {context.genesis_qc}
+
+    def share(self, member: int, digest: bytes) -> bytes:
+        """Return a member's share on a digest."""
+        return _hash(b"share", bytes([member]), digest) * 3
+
+    def timeout_share(self, member: int, view: int, high_qc_view: int) -> bytes:
+        """Return a member's share on leaving a view."""
+        return self.share(member, timeout_digest(self._context.domain, view, high_qc_view))
+
+    def observed(self, member: int, view: int, time_ms: int) -> Observed:
+        """Return a member's signed observation."""
+        body = time_ms.to_bytes(8, "big")
+        return Observed(view, member, body, self._ed25519(member, _observation(view, body)))
+
+    def proposal_signature(self, member: int, block_id: bytes) -> bytes:
+        """Return a leader's signature on its proposal."""
+        return self._ed25519(member, proposal_digest(block_id))
+
+    def _ed25519(self, member: int, digest: bytes) -> bytes:
+        return _hash(b"ed25519", bytes([member]), digest) * 2
+
+    def bad_votes(self, block_id: bytes, shares: Mapping[int, bytes]) -> list[int]:
+        """Return whose shares on a header are bad."""
+        return [m for m, share in shares.items() if share != self.share(m, block_id)]
+
+    def bad_timeouts(self, view: int, shares: Mapping[int, tuple[int, bytes]]) -> list[int]:
+        """Return whose shares on leaving a view are bad."""
+        return [
+            member
+            for member, (high, share) in shares.items()
+            if share != self.timeout_share(member, view, high)
+        ]
+
+    def qc(self, header: Header, signers: Sequence[int]) -> QC:
+        """Return the certificate of these members."""
+        return QC(header, bitmap_of(signers), self._qc_aggregate(header, signers))
+
+    def _qc_aggregate(self, header: Header, signers: Sequence[int]) -> bytes:
+        return _hash(b"qc", bytes(sorted(signers)), header.id(self._context.domain)) * 3
+
+    def tc(self, view: int, reported: Mapping[int, int], high_qc: QC) -> TC:
+        """Return the timeout certificate of {signer: high-QC view}."""
+        by_view: dict[int, list[int]] = {}
+        for signer, high in reported.items():
+            by_view.setdefault(high, []).append(signer)
+        groups = tuple(TimeoutGroup(high, bitmap_of(by_view[high])) for high in sorted(by_view))
+        return TC(view, groups, self._tc_aggregate(view, groups), high_qc)
+
+    def _tc_aggregate(self, view: int, groups: Sequence[TimeoutGroup]) -> bytes:
+        preimage = [group.high_qc_view.to_bytes(8, "big") + group.bitmap for group in groups]
+        return _hash(b"tc", self._context.domain, view.to_bytes(8, "big"), *preimage) * 3
+
+    def check(self, sender: int, message: Message) -> None:
+        """Check what the shell checks before the core; raise `InvalidMessage`."""
+        match message:
+            case ObservationMessage(observed=observed):
+                self._check_observed(observed)
+            case Proposal(block=block, tc=tc):
+                rules.check_proposal(self._context, sender, message)
+                block_id = block.header.id(self._context.domain)
+                if message.signature != self.proposal_signature(sender, block_id):
+                    raise InvalidMessage("a bad proposal signature")
+                self._check_payload(block.payload)
+                self._check_qc(block.justify)
+                self._check_tc(tc)
+            case Timeout(qc=qc, tc=tc) | Certificate(qc=qc, tc=tc):
+                self._check_qc(qc)
+                self._check_tc(tc)
+            case BlockResponse(blocks=blocks):
+                for block in blocks:
+                    self._check_qc(block.justify)
+                    self._check_payload(block.payload)
+            case _:
+                pass
+
+    def _check_payload(self, payload: bytes) -> None:
+        try:
+            observations = _decoder.decode(payload)
+        except msgspec.DecodeError as error:
+            raise InvalidPayload(str(error)) from None
+        for observed in observations:
+            self._check_observed(observed)
+
+    def _check_observed(self, observed: Observed) -> None:
+        digest = _observation(observed.view, observed.body)
+        if observed.signature != self._ed25519(observed.member, digest):
+            raise InvalidMessage("a bad observation signature")
+
+    def _check_qc(self, qc: QC) -> None:
+        if qc in self._known:
+            return
+        rules.check_qc(self._context, qc)
+        if qc.aggregate != self._qc_aggregate(qc.header, signers_of(qc.bitmap)):
+            raise InvalidMessage("a QC that nobody made")
+        self._known.add(qc)
+
+    def _check_tc(self, tc: TC | None) -> None:
+        if tc is None or tc in self._known:
+            return
+        rules.check_tc(self._context, tc)
+        self._check_qc(tc.high_qc)
+        if tc.aggregate != self._tc_aggregate(tc.view, tc.groups):
+            raise InvalidMessage("a TC that nobody made")
+        self._known.add(tc)
+
+
+def _observation(view: int, body: bytes) -> bytes:
+    return view.to_bytes(8, "big") + body
+
+
+def _hash(*parts: bytes) -> Digest:
+    state = blake2b(digest_size=32)
+    for part in parts:
+        state.update(part)
+    return Digest(state.digest())
+
+
+__all__ = ["GENESIS_STATE", "GENESIS_TIME_MS", "StubRule", "StubSignatures", "stub_context"]
