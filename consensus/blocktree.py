@@ -3,7 +3,7 @@
 Only blocks whose parent is here are ever added, so every path leads down to the root.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 from consensus.messages import Block
@@ -76,12 +76,16 @@ class BlockTree:
         self.root = root
         self._replace(kept)
 
-    def prune(self, keep_tip: bytes) -> None:
-        """Drop the oldest side branches while there are too many blocks, never `keep_tip`'s."""
+    def prune(self, keep_tips: Iterable[bytes]) -> None:
+        """Drop the oldest side branches while there are too many blocks, never those of the tips.
+
+        Tips that are not here are ignored.
+        """
         excess = len(self._nodes) - UNCOMMITTED_MAX
         if excess <= 0:
             return
-        spine = {node.block_id for node in self.down_from(keep_tip)}
+        tips = [tip for tip in keep_tips if tip in self._nodes]
+        spine = {node.block_id for tip in tips for node in self.down_from(tip)}
         by_age = sorted(self._nodes.values(), key=lambda node: node.view)
         dropped = {node.block_id for node in by_age if node.block_id not in spine}
         kept: dict[bytes, Node] = {}

@@ -18,6 +18,7 @@ class VoteSlot:
     block_id: bytes
     share: bytes
     bad: bool = False
+    accused: bool = False
 
 
 class VoteCollector:
@@ -29,13 +30,19 @@ class VoteCollector:
         self._certifying: set[bytes] = set()
 
     def add(self, signer: int, header: Header, block_id: bytes, share: bytes) -> VoteSlot | None:
-        """Take a vote; return the signer's earlier vote if it was for another block."""
+        """Take a vote; return the signer's earlier one if it was for another block, but only once.
+
+        Two votes prove the offence; a flood of them must not make a flood of evidence.
+        """
         slots = self._views.setdefault(header.view, {})
         slot = slots.get(signer)
         if slot is None:
             slots[signer] = VoteSlot(header, block_id, share)
             return None
-        return slot if slot.block_id != block_id else None
+        if slot.block_id == block_id or slot.accused:
+            return None
+        slot.accused = True
+        return slot
 
     def take_quorum(self, view: int, block_id: bytes) -> Mapping[int, bytes] | None:
         """Return the shares on a block if they are a quorum that is not yet being certified."""
@@ -73,6 +80,7 @@ class TimeoutSlot:
     high_qc_view: int
     share: bytes
     bad: bool = False
+    accused: bool = False
 
 
 @dataclass(slots=True)
@@ -89,13 +97,16 @@ class TimeoutCollector:
         self._views: dict[int, _TimeoutsOfView] = {}
 
     def add(self, signer: int, view: int, high_qc_view: int, share: bytes) -> TimeoutSlot | None:
-        """Take a timeout; return the signer's earlier one if it reported another high QC."""
+        """Take a timeout; return the signer's earlier one, once, if it reported another high QC."""
         slots = self._views.setdefault(view, _TimeoutsOfView()).slots
         slot = slots.get(signer)
         if slot is None:
             slots[signer] = TimeoutSlot(high_qc_view, share)
             return None
-        return slot if slot.high_qc_view != high_qc_view else None
+        if slot.high_qc_view == high_qc_view or slot.accused:
+            return None
+        slot.accused = True
+        return slot
 
     def count(self, view: int) -> int:
         """Return how many members timed out of a view."""

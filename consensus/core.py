@@ -113,7 +113,7 @@ class Core:
         self._pacemaker = Pacemaker(context.configuration.timing.base_timeout_ms)
         self._votes = VoteCollector(context.q)
         self._timeouts = TimeoutCollector(context.q)
-        self._fetcher = Fetcher(context, me)
+        self._fetcher = Fetcher(context, me, rule)
         self._observations: dict[int, dict[int, Observed]] = {}
         self._last_heard: dict[int, int] = {}
         self._pending: Proposal | None = None
@@ -170,7 +170,7 @@ class Core:
         self._note_qc(safety.high_qc, now_ms, out)
         self._enter(max(qc_view, tc_view) + 1, tc_view > qc_view, now_ms, out)
         vote = safety.last_vote
-        if vote is not None and vote.view == self.view:
+        if vote is not None and rules.may_repeat_vote(safety, self.view, vote):
             # The crash may have swallowed it; the bytes are the same as before.
             out.append(self._send_vote(vote))
         return out
@@ -222,6 +222,7 @@ class Core:
             self._insert(node, now_ms, out)
         if self._tree.get(block_id) is not None:
             self._try_vote(block, block_id, now_ms, out)
+        self._resume(now_ms, out)
         return out
 
     def on_vote(self, sender: int, vote: Vote, now_ms: int) -> list[fx.Effect]:
@@ -348,17 +349,8 @@ class Core:
             return []
         self._fetcher.extend(want, response.blocks)
         out: list[fx.Effect] = []
-        oldest = want.chain[-1]
-        # The tree may have grown meanwhile, so the chain may meet it anywhere.
-        if any(self._tree.get(self._context.id_of(b.justify)) is not None for b in want.chain):
-            self._insert_chain(want, now_ms, out)
-        elif oldest.justify.view <= self._tree.root.view:
-            # Certified, later than the last final block, and not built on it.
-            self._halt("a certified block does not extend the last final one", out)
-        elif len(want.chain) >= CHAIN_BLOCKS_MAX:
-            self._fetcher.drop(want.block_id)
-        else:
-            self._request(want, out)
+        self._follow(want, now_ms, out)
+        self._resume(now_ms, out)
         return out
 
     def on_fetch_timer(self, block_id: bytes, now_ms: int) -> list[fx.Effect]:
@@ -366,7 +358,9 @@ class Core:
         out: list[fx.Effect] = []
         want = self._fetcher.get(block_id)
         if want is not None:
-            self._request(want, out)
+            self._follow(want, now_ms, out)
+            self._resume(now_ms, out)
+        if block_id in self._fetcher:
             duration_ms = self._context.configuration.timing.base_timeout_ms
             out.append(fx.SetFetchTimer(block_id, duration_ms))
         return out
@@ -559,7 +553,7 @@ class Core:
         self._fetcher.drop(node.block_id)
         out.append(fx.StoreBlock(node.block_id, node.block))
         tip = self._context.id_of(self._safety.high_qc)
-        self._tree.prune(tip if self._tree.get(tip) is not None else node.block_id)
+        self._tree.prune((tip, node.block_id))
         qc = self._waiting_qcs.get(node.block_id)
         if qc is not None:
             self._note_qc(qc, now_ms, out)
@@ -641,15 +635,33 @@ class Core:
                 return want
         return None
 
+    def _meets_tree(self, want: Want) -> bool:
+        # The tree may have grown meanwhile, so the chain may meet it anywhere.
+        return any(self._tree.get(self._context.id_of(b.justify)) is not None for b in want.chain)
+
+    def _follow(self, want: Want, now_ms: int, out: list[fx.Effect]) -> None:
+        """Insert a chain that reaches a known block, or ask for what it lacks."""
+        if self._meets_tree(want):
+            self._insert_chain(want, now_ms, out)
+        elif want.chain and want.chain[-1].justify.view <= self._tree.root.view:
+            # Certified, later than the last final block, and not built on it.
+            self._halt("a certified block does not extend the last final one", out)
+        elif len(want.chain) >= CHAIN_BLOCKS_MAX:
+            self._fetcher.drop(want.block_id)
+        else:
+            self._request(want, out)
+
     def _request(self, want: Want, out: list[fx.Effect]) -> None:
         block_id, _ = self._fetcher.next_wanted(want)
+        if self._fetcher.is_left_to_another(want):
+            return
         to = self._fetcher.ask(want)
         if to:
-            out.append(fx.SendRequest(BlockRequest(block_id, self._tree.root.view), to))
+            known_view = max(self._tree.root.view, self._fetcher.view_below(want))
+            out.append(fx.SendRequest(BlockRequest(block_id, known_view), to))
 
     def _insert_chain(self, want: Want, now_ms: int, out: list[fx.Effect]) -> None:
-        chain = want.chain[::-1]
-        for block in chain:
+        for block in want.chain[::-1]:
             block_id = block.header.id(self._context.domain)
             parent = self._tree.get(self._context.id_of(block.justify))
             if parent is None or self._tree.get(block_id) is not None:
@@ -657,13 +669,21 @@ class Core:
             try:
                 node = self._judge(block, block_id, parent)
             except InvalidMessage as error:
-                self._fetcher.restart(want)
-                out.extend(fx.PeerFault(member, str(error)) for member in sorted(want.asked))
+                # Its id is certified, and its id covers all that was judged.
+                self._halt(f"a quorum certified {error}", out)
                 return
             self._insert(node, now_ms, out)
             self._note_qc(block.justify, now_ms, out)
         self._fetcher.drop(want.block_id)
         self._note_qc(want.qc, now_ms, out)
+
+    def _resume(self, now_ms: int, out: list[fx.Effect]) -> None:
+        """Do what had to wait for a block that may be here now."""
+        if self._halted:
+            return
+        for want in self._fetcher.all():
+            if want.block_id in self._fetcher and self._meets_tree(want):
+                self._insert_chain(want, now_ms, out)
         pending = self._pending
         if pending is not None:
             self._pending = None
@@ -704,8 +724,9 @@ class Core:
         )
 
     def _halt(self, reason: str, out: list[fx.Effect]) -> None:
-        self._halted = True
-        out.append(fx.Halt(reason))
+        if not self._halted:
+            self._halted = True
+            out.append(fx.Halt(reason))
 
 
 __all__ = ["Checkpoint", "Core", "genesis_checkpoint", "genesis_safety"]

@@ -1,8 +1,9 @@
 """Blocks that a certificate names and that are not here: who is asked, and what has come.
 
-A chain is asked for newest first and kept until it reaches a known block. Ids are checked as the
-blocks come (the id of a block covers its header, a header its parent); bodies are checked when the
-chain is inserted, oldest first.
+A chain is asked for newest first and kept until it reaches a known block. Blocks are checked as
+they come: the id of a block covers its header, the header's link the rest of it and its parent, so
+whoever sends anything but the certified chain is found out at once. Whether it follows from the
+state before it is checked when the chain is inserted, oldest first.
 """
 
 from dataclasses import dataclass, field
@@ -10,6 +11,7 @@ from dataclasses import dataclass, field
 from consensus.committee import EpochContext, signers_of
 from consensus.errors import InvalidMessage
 from consensus.messages import QC, Block
+from consensus.payload import PayloadRule
 
 CHAIN_BLOCKS_MAX = 4096
 """A longer chain is given up: the member must start from a checkpoint."""
@@ -31,9 +33,10 @@ class Want:
 class Fetcher:
     """The missing blocks of one member, bounded in number and in length."""
 
-    def __init__(self, context: EpochContext, me: int) -> None:
+    def __init__(self, context: EpochContext, me: int, rule: PayloadRule) -> None:
         self._context = context
         self._me = me
+        self._rule = rule
         self._wants: dict[bytes, Want] = {}
 
     def __contains__(self, block_id: bytes) -> bool:
@@ -42,16 +45,15 @@ class Fetcher:
     def want(self, qc: QC) -> Want | None:
         """Begin to look for a certificate's block; None if it is looked for already.
 
-        With too many at once the one of the lowest view gives way.
+        With too many at once the one with the shortest chain gives way, of these the lowest: while
+        views pass faster than a long chain comes, the longest one must not be thrown away.
         """
         block_id = self._context.id_of(qc)
         if block_id in self._wants:
             return None
         if len(self._wants) >= WANTED_MAX:
-            lowest = min(self._wants.values(), key=lambda want: want.qc.view)
-            if lowest.qc.view > qc.view:
-                return None
-            del self._wants[lowest.block_id]
+            least = min(self._wants.values(), key=lambda want: (len(want.chain), want.qc.view))
+            del self._wants[least.block_id]
         want = self._wants[block_id] = Want(qc, block_id)
         return want
 
@@ -60,8 +62,8 @@ class Fetcher:
         return self._wants.get(block_id)
 
     def all(self) -> tuple[Want, ...]:
-        """Return what is looked for."""
-        return tuple(self._wants.values())
+        """Return what is looked for, lowest view first."""
+        return tuple(sorted(self._wants.values(), key=lambda want: want.qc.view))
 
     def next_wanted(self, want: Want) -> tuple[bytes, QC]:
         """Return the id to ask for next, and the certificate whose signers have it."""
@@ -69,6 +71,16 @@ class Fetcher:
             return want.block_id, want.qc
         justify = want.chain[-1].justify
         return self._context.id_of(justify), justify
+
+    def is_left_to_another(self, want: Want) -> bool:
+        """Tell whether the next block is looked for already, as the newest of another chain."""
+        block_id, _ = self.next_wanted(want)
+        return block_id != want.block_id and block_id in self._wants
+
+    def view_below(self, want: Want) -> int:
+        """Return the highest view that another chain, below the next block, begins with; or 0."""
+        _, qc = self.next_wanted(want)
+        return max((w.qc.view for w in self._wants.values() if w.qc.view < qc.view), default=0)
 
     def ask(self, want: Want) -> tuple[int, ...]:
         """Return f+1 of the signers, others at each attempt: at least one of them is honest."""
@@ -80,7 +92,7 @@ class Fetcher:
         start = want.attempts * count
         want.attempts += 1
         chosen = tuple(signers[(start + i) % len(signers)] for i in range(count))
-        want.asked = frozenset(chosen)
+        want.asked |= frozenset(chosen)
         return chosen
 
     def extend(self, want: Want, blocks: tuple[Block, ...]) -> None:
@@ -93,12 +105,11 @@ class Fetcher:
             if not block.justify.view < block.view == view:
                 raise InvalidMessage("a block whose view does not fit its chain")
             wanted = self._context.id_of(block.justify)
+            payload_digest = self._rule.digest(block.view, block.payload)
+            if block.header.link != block.link_with(wanted, payload_digest):
+                raise InvalidMessage("a block whose link does not cover it")
             view = block.justify.view
         want.chain.extend(blocks)
-
-    def restart(self, want: Want) -> None:
-        """Throw away a chain that turned out to be false; others are asked for it again."""
-        want.chain.clear()
 
     def drop(self, block_id: bytes) -> None:
         """Stop looking for a block."""

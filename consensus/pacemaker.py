@@ -7,11 +7,16 @@ BACK_OFF_MAX = 8
 
 
 class Pacemaker:
-    """The current view, only ever forwards, and the views in a row that ended without a QC."""
+    """The current view, only ever forwards, and how many views ended without a QC of late.
+
+    Two QCs in a row end the back-off, as two in a row make a commit: were one enough, a network
+    slower than the base timeout would see every other view fail and nothing ever become final.
+    """
 
     def __init__(self, base_timeout_ms: int) -> None:
         self._base_timeout_ms = base_timeout_ms
         self._failures = 0
+        self._by_timeout = False
         self.view = View(0)
 
     def enter(self, view: int, by_timeout: bool) -> bool:
@@ -19,7 +24,11 @@ class Pacemaker:
         if view <= self.view:
             return False
         self.view = View(view)
-        self._failures = self._failures + 1 if by_timeout else 0
+        if by_timeout:
+            self._failures += 1
+        elif not self._by_timeout:
+            self._failures = 0
+        self._by_timeout = by_timeout
         return True
 
     def timeout_ms(self) -> int:

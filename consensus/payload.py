@@ -36,6 +36,13 @@ class PayloadRule(Protocol):
         """Return the payload of these observations (distinct, checked members', for `view`)."""
         ...
 
+    def digest(self, view: int, payload: bytes) -> Digest:
+        """Return what the link of a block covers of its payload; no state is needed.
+
+        Raises `InvalidPayload` if it has none.
+        """
+        ...
+
     def apply(self, parent_state: State, parent_time_ms: int, view: int, payload: bytes) -> Outcome:
         """Return what the payload makes of the parent's state.
 

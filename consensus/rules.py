@@ -5,7 +5,7 @@ Rules R1-R9 of README.md. Every function is total and changes nothing.
 
 from consensus.committee import EpochContext, signers_of
 from consensus.errors import InvalidMessage
-from consensus.messages import QC, TC, Block, Proposal
+from consensus.messages import QC, TC, Block, Header, Proposal
 from consensus.safety import SafetyState
 
 
@@ -82,6 +82,12 @@ def check_proposal(context: EpochContext, sender: int, proposal: Proposal) -> No
 def may_vote(safety: SafetyState, current_view: int, block: Block) -> bool:
     """Tell whether a member may vote for a justified block (R4): once a view, never backwards."""
     return not safety.closed and block.view == current_view and block.view > safety.last_voted_view
+
+
+def may_repeat_vote(safety: SafetyState, current_view: int, vote: Header) -> bool:
+    """Tell whether a vote may be sent again after a restart (R4): not after its view's timeout."""
+    timed_out_view = safety.last_timeout[0] if safety.last_timeout is not None else 0
+    return not safety.closed and vote.view == current_view > timed_out_view
 
 
 def is_timely(context: EpochContext, observed_at_ms: int, now_ms: int) -> bool:

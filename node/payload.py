@@ -85,6 +85,20 @@ class AggregationRule:
         """Return the payload of these observations, ascending by member."""
         return encode_payload(sorted(observations, key=lambda observed: observed.member))
 
+    def digest(self, view: int, payload: bytes) -> Digest:
+        """Return the digest of a payload's observations; raise `InvalidPayload`."""
+        return self._digest(view, decode_payload(payload))
+
+    def _digest(self, view: int, signed: tuple[Observed, ...]) -> Digest:
+        covered = [
+            (observed.member, digest_of(self._domain, observed), observed.signature)
+            for observed in signed
+        ]
+        try:
+            return Digest(payload_digest(view, covered))
+        except ValueError as error:
+            raise InvalidPayload(str(error)) from None
+
     def apply(self, parent_state: State, parent_time_ms: int, view: int, payload: bytes) -> Outcome:
         """Return what a payload makes of the agreed state; raise `InvalidPayload`."""
         assert isinstance(parent_state, AgreedState)
@@ -99,16 +113,11 @@ class AggregationRule:
             state = advance(parent_state, observations, self._table, self._f, self._carry_ms)
         except ValueError as error:
             raise InvalidPayload(f"observations that lead to no answers: {error}") from None
-        digests = [digest_of(self._domain, observed) for observed in signed]
-        covered = [
-            (observed.member, digest, observed.signature)
-            for observed, digest in zip(signed, digests, strict=True)
-        ]
         return Outcome(
             observed_at_ms=state.observed_at_ms,
             feed_root=Digest(feed_root(words_of(state))),
             state_digest=Digest(state.digest()),
-            payload_digest=Digest(payload_digest(view, covered)),
+            payload_digest=self._digest(view, signed),
             state=state,
         )
 
