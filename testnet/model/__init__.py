@@ -1,0 +1,1 @@
+"""Models of the consensus rules for solvers and model checkers, see consensus/VERIFICATION.md."""
