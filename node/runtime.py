@@ -180,7 +180,7 @@ class Runtime:
     async def _serve(self, member: int, outlet: trio.MemoryReceiveChannel[bytes]) -> None:
         async for frame in outlet:
             try:
-                message = wire.decode(frame)
+                message = self._verifier.settled(wire.decode(frame))
                 if self._verifier.is_cheap(message):
                     self._verifier.check(member, message)
                 else:

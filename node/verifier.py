@@ -6,8 +6,10 @@ aggregate. Methods block for up to some milliseconds and may run in any thread.
 
 from collections import OrderedDict
 from collections.abc import Hashable, Mapping, Sequence
+from typing import Generic, TypeVar
 
 from blspy import G1Element, G2Element, PopSchemeMPL
+from msgspec.structs import replace
 from nacl.exceptions import BadSignatureError
 from nacl.signing import VerifyKey
 
@@ -39,18 +41,25 @@ class BadShares(Exception):
         self.signers = tuple(signers)
 
 
-class _Remembered:
+_Key = TypeVar("_Key", bound=Hashable)
+_Value = TypeVar("_Value")
+
+
+class _Remembered(Generic[_Key, _Value]):
     """What was verified before: the newest so many, oldest forgotten first."""
 
     def __init__(self, size: int) -> None:
         self._size = size
-        self._known: OrderedDict[Hashable, None] = OrderedDict()
+        self._known: OrderedDict[_Key, _Value] = OrderedDict()
 
-    def __contains__(self, item: Hashable) -> bool:
-        return item in self._known
+    def __contains__(self, key: _Key) -> bool:
+        return key in self._known
 
-    def add(self, item: Hashable) -> None:
-        self._known[item] = None
+    def get(self, key: _Key) -> _Value | None:
+        return self._known.get(key)
+
+    def add(self, key: _Key, value: _Value) -> None:
+        self._known[key] = value
         while len(self._known) > self._size:
             try:
                 self._known.popitem(last=False)
@@ -66,9 +75,35 @@ class Verifier:
         self._context = context
         self._bls = [G1Element.from_bytes(member.bls_key_compressed) for member in members]
         self._ed25519 = [VerifyKey(member.ed25519_key) for member in members]
-        self._qcs = _Remembered(256)
-        self._tcs = _Remembered(64)
-        self._observed = _Remembered(8 * context.n)
+        self._qcs = _Remembered[QC, None](256)
+        self._qc_of = _Remembered[Header, QC](256)
+        self._tcs = _Remembered[TC, None](64)
+        self._observed = _Remembered[Observed, None](8 * context.n)
+
+    def settled(self, message: Message) -> Message:
+        """Return a message with certificates verified here in the place of its own, to save work.
+
+        Certificates of one header say the same, whichever quorum signed, and no id or signature
+        covers which of them came. The one that came is then neither used, kept nor handed on.
+        Raises `InvalidMessage` if it is malformed.
+        """
+        match message:
+            case Proposal(block=block):
+                qc = self._settled_qc(block.justify)
+                if qc is not block.justify:
+                    return replace(message, block=replace(block, justify=qc))
+            case Timeout(qc=came) | Certificate(qc=came):
+                qc = self._settled_qc(came)
+                if qc is not came:
+                    return replace(message, qc=qc)
+        return message
+
+    def _settled_qc(self, qc: QC) -> QC:
+        known = self._qc_of.get(qc.header)
+        if known is None:
+            return qc
+        rules.check_qc(self._context, qc)
+        return known
 
     def is_cheap(self, message: Message) -> bool:
         """Tell whether `check` takes well under a millisecond: no pairing, few signatures."""
@@ -125,7 +160,7 @@ class Verifier:
             raise InvalidMessage("an observation of a member beyond the committee")
         digest = digest_of(self._context.domain, observed)
         self._check_ed25519(observed.member, digest, observed.signature)
-        self._observed.add(observed)
+        self._observed.add(observed, None)
 
     def _check_ed25519(self, member: int, digest: bytes, signature: bytes) -> None:
         try:
@@ -148,7 +183,11 @@ class Verifier:
         digest = qc.header.id(self._context.domain)
         if not PopSchemeMPL.fast_aggregate_verify(keys, digest, _signature(qc.aggregate)):
             raise InvalidMessage("a QC whose signature does not verify")
-        self._qcs.add(qc)
+        self._remember_qc(qc)
+
+    def _remember_qc(self, qc: QC) -> None:
+        self._qcs.add(qc, None)
+        self._qc_of.add(qc.header, qc)
 
     def check_tc(self, tc: TC) -> None:
         """Check a timeout certificate as a whole; raise `InvalidMessage`."""
@@ -164,7 +203,7 @@ class Verifier:
             digests.append(timeout_digest(domain, tc.view, group.high_qc_view))
         if not PopSchemeMPL.aggregate_verify(keys, digests, _signature(tc.aggregate)):
             raise InvalidMessage("a TC whose signature does not verify")
-        self._tcs.add(tc)
+        self._tcs.add(tc, None)
 
     def _sum_of_keys(self, signers: Sequence[int]) -> G1Element:
         total = self._bls[signers[0]]
@@ -188,7 +227,7 @@ class Verifier:
             digests = dict.fromkeys(shares, block_id)
             raise BadShares(self._find_bad(list(parsed), digests, parsed))
         qc = QC(header, bitmap_of(sorted(shares)), bytes(aggregate))
-        self._qcs.add(qc)
+        self._remember_qc(qc)
         return qc
 
     def certify_timeouts(
@@ -211,7 +250,7 @@ class Verifier:
             raise BadShares(self._find_bad(list(parsed), by_signer, parsed))
         groups = tuple(TimeoutGroup(high, bitmap_of(reported[high])) for high in views)
         tc = TC(view, groups, bytes(aggregate), high_qc)
-        self._tcs.add(tc)
+        self._tcs.add(tc, None)
         return tc
 
     def _find_bad(
