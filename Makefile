@@ -47,10 +47,11 @@ contracts/node_modules: contracts/package.json
 	@cd contracts && npm install --no-package-lock --no-audit --no-fund --silent
 	@touch $@
 
-constraints: setup  ## write constraints.txt anew from what is installed
-	@{ sed -n '/^#/p' constraints.txt; $(bin)/python -m pip freeze --exclude-editable \
-		| grep -v -E '^(didyma|pip|setuptools|uv)\b'; } > constraints.new
+constraints: setup  ## write constraints.txt anew from the ranges of pyproject.toml
+	@{ sed -n '/^#/p' constraints.txt; printf 'editables\nhatchling\nsetuptools\n' | $(bin)/uv pip compile \
+		--quiet --no-header --no-annotate --python $(bin)/python --extra dev pyproject.toml -; } \
+		> constraints.new
 	@mv constraints.new constraints.txt
 
 clean:  ## remove what was installed and built here
-	rm -rf .venv dist contracts/node_modules
+	rm -rf .venv dist contracts/node_modules constraints.new
