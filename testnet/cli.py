@@ -23,6 +23,8 @@ _SEEDS = 1 << 32
 def _faults(
     _context: click.Context, _parameter: click.Parameter, texts: tuple[str, ...]
 ) -> "tuple[FaultOrder, ...]":
+    if not texts:
+        return ()
     from testnet.exchanges.simulator import VENUES
     from testnet.faults import parse_fault
 

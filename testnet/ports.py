@@ -4,12 +4,14 @@ import random
 import socket
 from pathlib import Path
 
+from node.errors import OperatorError
+
 _RANGE_FILE = Path("/proc/sys/net/ipv4/ip_local_port_range")
 _LOWEST = 10_240
 _ATTEMPTS = 200
 
 
-class NoFreePorts(Exception):
+class NoFreePorts(OperatorError):
     """No block of free ports was found."""
 
 
