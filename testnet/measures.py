@@ -12,7 +12,7 @@ from node.publisher.triggers import Stored, answers_in, due
 from testnet.chain_watch import SeenPush
 
 UNEXPLAINED = "other"
-"""The trigger of a push that its report alone does not explain: the next one was sent instead."""
+"""Not due any more when it was stored: another transmitter's push came just before it."""
 
 _LEAD_MS = ChainSettings("any", 1, (), bytes(20)).heartbeat_lead_ms
 

@@ -119,8 +119,8 @@ def summarise(
         pushes_by_trigger=triggers_of(pushes, deployment.network.table) if deployment else {},
         latency_ms=Latencies(
             Quantiles(
-                quantile([p50 for p50, _ in ticks], 50),
-                max((p99 for _, p99 in ticks), default=None),
+                _rounded(quantile([p50 for p50, _ in ticks], 50)),
+                _rounded(max((p99 for _, p99 in ticks), default=None)),
             ),
             Quantiles.of(rounds.observation_to_certificate),
             Quantiles.of(certificate_to_chain(rounds, pushes)),
