@@ -3,6 +3,7 @@
 Each preimage starts with a one-byte tag of its own; `consensus/README.md` holds the table.
 """
 
+from functools import lru_cache
 from struct import pack
 
 from eth_hash.backends.pycryptodome import keccak256
@@ -43,6 +44,7 @@ def domain_digest(network_id: bytes, epoch: int, configuration_hash: bytes) -> D
     return keccak(TAG_DOMAIN + network_id + pack(">Q", epoch) + configuration_hash)
 
 
+@lru_cache(maxsize=256)
 def header_id(
     domain: bytes, view: int, observed_at_ms: int, feed_root: bytes, link: bytes
 ) -> Digest:

@@ -56,8 +56,12 @@ def decode_body(body: bytes) -> ObservationBody:
 
 def digest_of(domain: bytes, observed: Observed) -> bytes:
     """Return what an observation's signature covers; raise `InvalidPayload` if malformed."""
-    body = decode_body(observed.body)
-    return observation_digest(domain, observed.view, observed.member, body)
+    return _digest_of_body(domain, observed.view, observed.member, observed.body)
+
+
+@lru_cache(maxsize=512)
+def _digest_of_body(domain: bytes, view: int, member: int, body: bytes) -> bytes:
+    return observation_digest(domain, view, member, decode_body(body))
 
 
 class AggregationRule:
