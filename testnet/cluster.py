@@ -75,7 +75,7 @@ class Options:
 
 @dataclass(frozen=True, slots=True)
 class NodeState:
-    """One node at one moment; `doing` is running, starting, killed or dead."""
+    """One node at one moment; `doing` is starting, running, killed, stopped or dead."""
 
     name: str
     doing: str
@@ -144,6 +144,7 @@ class Cluster:
         self._show = show
         self._phase = "starting the exchanges and the chain"
         self._warm_at: float | None = None
+        self._over_at: float | None = None
         self._logs = options.directory / "logs"
         self._lie_file = options.directory / LIE_FILE
         self._children: list[Child] = []
@@ -172,6 +173,7 @@ class Cluster:
             await asyncio.wait({work, told}, return_when=asyncio.FIRST_COMPLETED)
         finally:
             self.record.stopped_ms = _now_ms()
+            self._over_at = time.monotonic()
             self._note_tick_latencies()
             for task in (work, told):
                 task.cancel()
@@ -337,7 +339,7 @@ class Cluster:
         warm = self._warm_at
         return Snapshot(
             phase=self._phase,
-            elapsed_s=0.0 if warm is None else time.monotonic() - warm,
+            elapsed_s=0.0 if warm is None else (self._over_at or time.monotonic()) - warm,
             duration_s=self.options.duration_s,
             directory=self.options.directory,
             deployment=self.deployment,
@@ -404,7 +406,7 @@ def _doing(node: Child, status: Status | None) -> str:
     if node.ended_by_itself:
         return "dead"
     if not node.running:
-        return "killed"
+        return "killed" if node.killed else "stopped"
     return "running" if status is not None else "starting"
 
 

@@ -40,6 +40,7 @@ class Child:
         self._process: asyncio.subprocess.Process | None = None
         self._stopping = False
         self.starts = 0
+        self.killed = False
 
     @property
     def running(self) -> bool:
@@ -59,7 +60,7 @@ class Child:
     async def start(self, *, announces: bool = False) -> None:
         """Start the process; one that announces itself prints a JSON line, see `announcement`."""
         assert not self.running
-        self._stopping = False
+        self._stopping = self.killed = False
         with self.log.open("ab") as log:
             self._process = await asyncio.create_subprocess_exec(
                 *(sys.executable, "-I", "-S", str(_TETHER), str(os.getpid())),
@@ -97,7 +98,7 @@ class Child:
 
     def kill(self) -> None:
         """Kill the process and all of its session at once (SIGKILL)."""
-        self._stopping = True
+        self._stopping = self.killed = True
         self._signal_group(signal.SIGKILL)
 
     async def stop(self, grace_s: float) -> bool:
