@@ -200,5 +200,6 @@ def decode(frame: bytes) -> Message:
         raise InvalidMessage(f"frame of {len(frame)} bytes, at most {FRAME_BYTES_MAX} are taken")
     try:
         return _decoder.decode(frame)
-    except (msgspec.DecodeError, RecursionError) as error:
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        # A tag that is no UTF-8 escapes msgspec as it is.
         raise InvalidMessage(f"undecodable frame: {error}") from None

@@ -34,5 +34,5 @@ class SafetyState(Struct, frozen=True, forbid_unknown_fields=True):
         """Return the state in a stored form; raise `ValueError` if it is damaged."""
         try:
             return msgspec.msgpack.decode(stored, type=SafetyState)
-        except msgspec.DecodeError as error:
+        except (msgspec.DecodeError, UnicodeDecodeError) as error:
             raise ValueError(f"damaged safety state: {error}") from None

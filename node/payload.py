@@ -41,7 +41,7 @@ def decode_payload(payload: bytes) -> tuple[Observed, ...]:
     """Return the observations of a payload; raise `InvalidPayload` if it holds anything else."""
     try:
         return _decoder.decode(payload)
-    except (msgspec.DecodeError, RecursionError) as error:
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise InvalidPayload(f"undecodable payload: {error}") from None
 
 

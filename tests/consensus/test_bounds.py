@@ -163,5 +163,6 @@ def test_a_frame_beyond_the_limit_is_refused() -> None:
 
     with pytest.raises(InvalidMessage, match="at most"):
         decode(bytes(FRAME_BYTES_MAX + 1))
-    with pytest.raises(InvalidMessage, match="undecodable"):
-        decode(b"\x91" * 5000)
+    for frame in (b"", b"\x91" * 5000, b"\x91\xa4\x00\x00\x00\x80", b"\xdc\xff\xff"):
+        with pytest.raises(InvalidMessage, match="undecodable"):
+            decode(frame)
