@@ -147,7 +147,7 @@ class Simulation:
         self._everyone = tuple(range(n))
         self._rule = StubRule(n)
         self.nodes = [
-            Node(member, self._empty_disk(), side)
+            Node(member, self.empty_disk(), side)
             for member in range(n)
             for side in range(2 if member in twins else 1)
         ]
@@ -155,15 +155,12 @@ class Simulation:
             if node.member not in asleep:
                 self.after(0, lambda node=node: self.start(node))  # type: ignore[misc]
 
-    def _empty_disk(self) -> Disk:
+    def empty_disk(self) -> Disk:
+        """Return the disk of a member that never took part."""
         head = genesis_checkpoint(self.context, GENESIS_STATE)
         return Disk(genesis_safety(self.context), head)
 
     # What a test does to a run.
-
-    def node(self, member: int) -> Node:
-        """Return the first node of a member."""
-        return next(node for node in self.nodes if node.member == member)
 
     @property
     def honest(self) -> list[Node]:
@@ -220,6 +217,7 @@ class Simulation:
 
     def require_commits(self, more: int, within_ms: int) -> None:
         """Run until every honest node that is up has committed so many more blocks."""
+        self.run(0)
         nodes = [node for node in self.honest if node.core is not None]
         goal = max(node.running.root.height for node in nodes) + more
         done = self.run(within_ms, lambda: all(n.running.root.height >= goal for n in nodes))
@@ -538,7 +536,6 @@ def chaos(n: int, seed: int, *, trace: bool = False) -> Simulation:
     simulation.groups = None
     simulation.conditions = replace(conditions, delay_ms=(1, 10), loss=0, crash=0, disk_ms=(0, 0))
     simulation.after(0, simulation.restart_all)
-    simulation.run(0)
     simulation.require_commits(3, 60 * timing.base_timeout_ms)
     return simulation
 
