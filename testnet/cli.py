@@ -1,4 +1,4 @@
-"""Run a network of real nodes against simulated exchanges and a chain."""
+"""Run a network of real nodes on this machine, and judge it."""
 
 import asyncio
 import random

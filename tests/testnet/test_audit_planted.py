@@ -21,7 +21,7 @@ from contracts.points import decompress_g2
 from node.journal import Journal
 from node.signer import Signer
 from node.store import Store
-from testnet.audit.__main__ import audit
+from testnet.audit.__main__ import audit, main
 from testnet.audit.chain_record import (
     AnswerRecord,
     ChainRecord,
@@ -284,6 +284,17 @@ def test_an_honest_history_is_ok(history: History) -> None:
     assert verdict.prices_checked == 4 * ROUNDS
     assert verdict.price_error_bp_max is not None
     assert verdict.price_error_bp_max < 0.1
+
+
+def test_the_exit_status_is_the_verdict(
+    history: History, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("sys.argv", ["audit", str(history.directory)])
+    assert main() == 0
+    change_push(history, calldata="00")
+    assert main() == 1
+    told = [msgspec.json.decode(line) for line in capsys.readouterr().out.splitlines()]
+    assert [verdict["ok"] for verdict in told] == [True, False]
 
 
 def test_two_certified_reports_of_one_view(history: History) -> None:
