@@ -196,20 +196,26 @@ class Verifier:
         rules.check_tc(self._context, tc)
         self.check_qc(tc.high_qc)
         domain = self._context.domain
-        keys = []
-        digests = []
+        keys: list[G1Element] = []
+        digests: list[bytes] = []
         for group in tc.groups:
-            keys.append(self._sum_of_keys(signers_of(group.bitmap)))
-            digests.append(timeout_digest(domain, tc.view, group.high_qc_view))
+            group_keys = self._keys_of(signers_of(group.bitmap))
+            keys += group_keys
+            digests += [timeout_digest(domain, tc.view, group.high_qc_view)] * len(group_keys)
         if not PopSchemeMPL.aggregate_verify(keys, digests, _signature(tc.aggregate)):
             raise InvalidMessage("a TC whose signature does not verify")
         self._tcs.add(tc, None)
 
-    def _sum_of_keys(self, signers: Sequence[int]) -> G1Element:
+    def _keys_of(self, signers: Sequence[int]) -> list[G1Element]:
+        """Return the key under which these members' signatures on one digest verify: their sum.
+
+        Members in league may own keys that cancel each other; infinity is no key, so the keys are
+        then taken one by one.
+        """
         total = self._bls[signers[0]]
         for signer in signers[1:]:
             total = total + self._bls[signer]
-        return total
+        return [self._bls[signer] for signer in signers] if total == G1Element() else [total]
 
     def is_share(self, member: int, digest: bytes, share: bytes) -> bool:
         """Tell whether one member's BLS share verifies; for evidence and for finding bad ones."""
@@ -240,8 +246,12 @@ class Verifier:
         for signer, (high_qc_view, _) in sorted(shares.items()):
             reported.setdefault(high_qc_view, []).append(signer)
         views = sorted(reported)
-        keys = [self._sum_of_keys(reported[high]) for high in views]
-        digests = [timeout_digest(domain, view, high) for high in views]
+        keys: list[G1Element] = []
+        digests: list[bytes] = []
+        for high in views:
+            group_keys = self._keys_of(reported[high])
+            keys += group_keys
+            digests += [timeout_digest(domain, view, high)] * len(group_keys)
         aggregate = PopSchemeMPL.aggregate(list(parsed.values()))
         if not PopSchemeMPL.aggregate_verify(keys, digests, aggregate):
             by_signer = {
