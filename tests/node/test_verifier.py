@@ -175,7 +175,10 @@ def test_shares_that_cancel_each_other_still_make_a_true_certificate(keyed: Any)
 
 
 def test_members_whose_keys_cancel_each_other_do_not_stop_a_tc(keyed: Any) -> None:
-    """The keys k and -k: their sum is infinity, which no library takes for a key."""
+    """The keys k and -k: their sum is infinity, which no library takes for a key.
+
+    Whether such a pair signed at all cannot be told, and need not be: it is faulty as a whole.
+    """
     secrets = [11, keyed.ORDER - 11, 13, 14, 15, 16, 17]
     c = keyed.Committee(7, secrets=secrets)
     keys = [G1Element.from_bytes(m.bls_key_compressed) for m in c.context.configuration.members]
@@ -183,11 +186,6 @@ def test_members_whose_keys_cancel_each_other_do_not_stop_a_tc(keyed: Any) -> No
     qc = c.qc(c.block(2).header)
     tc = c.tc(5, {0: 1, 1: 1, 2: 2, 3: 2, 4: 2}, qc)
     Verifier(c.context).check_tc(tc)
-    forged = msgspec.structs.replace(
-        tc, groups=(TimeoutGroup(0, tc.groups[0].bitmap), tc.groups[1])
-    )
-    with pytest.raises(InvalidMessage):
-        Verifier(c.context).check_tc(forged)
     with pytest.raises(BadShares) as found:
         c.verifier.certify_timeouts(
             5,
