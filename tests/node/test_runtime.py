@@ -1,0 +1,385 @@
+"""The loop that performs effects: order, durability, hostile peers; a real store and real keys."""
+
+import threading
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+import trio
+
+from consensus import messages as wire
+from consensus.committee import Timing
+from consensus.core import Core, genesis_checkpoint, genesis_safety
+from consensus.safety import SafetyState
+from node.runtime import MEMBER_QUEUE_MAX, OwnObservation, Runtime, wall_clock_ms
+from node.store import Store
+from node.store.errors import StoreFailed
+from node.verifier import Verifier
+
+PATIENT = Timing(round_interval_ms=0, base_timeout_ms=3_600_000)
+
+
+class Wires:
+    """A network that keeps what is sent and delivers what the test puts in."""
+
+    def __init__(self, log: list[Any]) -> None:
+        self.log = log
+        self.sent: list[tuple[int, wire.Message]] = []
+        self.drops: list[tuple[int, str]] = []
+        self.inbox, self._outlet = trio.open_memory_channel[tuple[int, bytes]](10_000)
+        self._news = trio.Event()
+        self.forward: Callable[[int, bytes], None] | None = None
+
+    def send(self, member: int, frame: bytes) -> bool:
+        message = wire.decode(frame)
+        self.sent.append((member, message))
+        self.log.append(message)
+        if self.forward is not None:
+            self.forward(member, frame)
+        self._wake()
+        return True
+
+    async def receive(self) -> tuple[int, bytes]:
+        return await self._outlet.receive()
+
+    def drop(self, member: int, reason: str) -> None:
+        self.drops.append((member, reason))
+        self._wake()
+
+    def _wake(self) -> None:
+        self._news.set()
+        self._news = trio.Event()
+
+    def give(self, sender: int, message: wire.Message | bytes) -> None:
+        frame = message if isinstance(message, bytes) else wire.encode(message)
+        self.inbox.send_nowait((sender, frame))
+
+    def of(self, kind: type) -> list[Any]:
+        return [message for _, message in self.sent if isinstance(message, kind)]
+
+
+class Seen:
+    """What others were told of the agreement."""
+
+    def __init__(self) -> None:
+        self.calls: list[tuple[str, tuple[Any, ...]]] = []
+
+    def __getattr__(self, name: str) -> Callable[..., None]:
+        return lambda *arguments: self.calls.append((name, arguments))
+
+    def named(self, name: str) -> list[tuple[Any, ...]]:
+        return [arguments for called, arguments in self.calls if called == name]
+
+
+class LoggedStore(Store):
+    """A store that says when a safety state is durable, waits at a gate, or fails."""
+
+    log: list[Any]
+    gate: threading.Event
+    broken = False
+
+    def save_safety(self, safety: SafetyState) -> None:
+        self.gate.wait(20)
+        if self.broken:
+            raise StoreFailed("no space left")
+        super().save_safety(safety)
+        self.log.append(safety)
+
+
+class Rig:
+    """One runtime and everything around it."""
+
+    def __init__(self, committee: Any, me: int, directory: Path) -> None:
+        context = committee.context
+        self.committee, self.me = committee, me
+        self.log: list[Any] = []
+        self.wires = Wires(self.log)
+        self.seen = Seen()
+        self.store = LoggedStore.create(directory / f"store-{me}")
+        self.store.log = self.log
+        self.store.gate = threading.Event()
+        self.store.gate.set()
+        safety = genesis_safety(context)
+        root = genesis_checkpoint(context, committee.genesis)
+        self.core = Core(context, me, committee.rule, safety, root)
+        self.runtime = Runtime(
+            context,
+            me,
+            self.core,
+            verifier=Verifier(context),
+            signer=committee.signer(me),
+            store=self.store,
+            journal=None,
+            network=self.wires,
+            observe=lambda now_ms: OwnObservation(committee.body(now_ms), None),
+            encode_state=lambda state: state.encode(),  # type: ignore[attr-defined]
+            words_of=lambda _state: (),
+            events=self.seen,  # type: ignore[arg-type]
+        )
+
+    async def until(self, holds: Callable[[], object]) -> None:
+        """Wait for something that must come."""
+        with trio.fail_after(20):
+            while not holds():  # noqa: ASYNC110 - what is waited for has no event of its own
+                await trio.sleep(0.002)
+
+    @asynccontextmanager
+    async def running(self) -> AsyncIterator["Rig"]:
+        try:
+            async with trio.open_nursery() as nursery:
+                await nursery.start(self.runtime.run, [])
+                yield self
+                nursery.cancel_scope.cancel()
+        finally:
+            self.store.gate.set()
+            self.store.close()
+
+
+@pytest.fixture
+def rig(keyed: Any, tmp_path: Path) -> Callable[..., Rig]:
+    def make(leads: int = 0, n: int = 4) -> Rig:
+        committee = keyed.Committee(n, timing=PATIENT, genesis_ms=wall_clock_ms() - 1000)
+        return Rig(committee, committee.context.leader(leads), tmp_path)
+
+    return make
+
+
+def first_block(rig: Rig, offset_ms: int = 0) -> wire.Block:
+    block: wire.Block = rig.committee.block(1, at_ms=wall_clock_ms() + offset_ms)
+    return block
+
+
+async def test_a_vote_leaves_only_after_it_is_durable(rig: Callable[..., Rig]) -> None:
+    async with rig().running() as r:
+        block = first_block(r)
+        r.store.gate.clear()
+        r.wires.give(r.committee.context.leader(1), r.committee.proposal(block))
+        await r.until(lambda: r.core.safety.last_voted_view == 1)
+        await trio.sleep(0.1)
+        assert not r.wires.of(wire.Vote), "the core has decided, the disk has not"
+        r.store.gate.set()
+        await r.until(lambda: len(r.wires.of(wire.Vote)) == 3)
+        (durable,) = [i for i, e in enumerate(r.log) if isinstance(e, SafetyState)]
+        votes = [i for i, e in enumerate(r.log) if isinstance(e, wire.Vote)]
+        assert durable < min(votes)
+        assert r.log[durable].last_vote == block.header
+        stored = r.store.load_safety(r.committee.domain)
+        assert stored is not None
+        assert stored.last_vote == block.header
+        block_id = block.header.id(r.committee.domain)
+        assert r.store.load_block(r.committee.domain, block_id) == block
+
+
+async def test_a_store_that_fails_stops_the_node_before_anything_is_said(
+    rig: Callable[..., Rig],
+) -> None:
+    r = rig()
+
+    async def run_until_it_stops() -> None:
+        async with r.running():
+            r.store.broken = True
+            r.wires.give(r.committee.context.leader(1), r.committee.proposal(first_block(r)))
+            await trio.sleep(20)
+
+    with pytest.raises(BaseExceptionGroup) as stopped:
+        await run_until_it_stops()
+    assert stopped.group_contains(StoreFailed)
+    assert not r.wires.of(wire.Vote)
+
+
+async def test_events_wait_their_turn_behind_a_slow_disk(rig: Callable[..., Rig]) -> None:
+    async with rig().running() as r:
+        leader = r.committee.context.leader(1)
+        r.store.gate.clear()
+        r.wires.give(leader, r.committee.proposal(first_block(r)))
+        await r.until(lambda: r.core.safety.last_voted_view == 1)
+        before = r.core.view
+        tc = r.committee.tc(1, {0: 0, 1: 0, 2: 0})
+        r.wires.give((r.me + 1) % 4, wire.Certificate(r.committee.context.genesis_qc, tc))
+        await trio.sleep(0.1)
+        assert r.core.view == before
+        r.store.gate.set()
+        await r.until(lambda: r.core.view == 2)
+
+
+@pytest.mark.parametrize(
+    "frame",
+    [
+        b"",
+        b"\x00",
+        b"\x91\xa4\x00\x00\x00\x80",
+        b"\x91" * 3000,
+        b"\x93\xa4vote\x01\x02",
+        bytes(wire.FRAME_BYTES_MAX + 1),
+    ],
+)
+async def test_garbage_drops_the_peer_and_not_the_node(
+    rig: Callable[..., Rig], frame: bytes
+) -> None:
+    async with rig().running() as r:
+        leader = r.committee.context.leader(1)
+        peer = next(i for i in range(4) if i not in (r.me, leader))
+        r.wires.give(peer, frame)
+        await r.until(lambda: r.wires.drops)
+        assert [member for member, _ in r.wires.drops] == [peer]
+        assert r.seen.named("invalid")[0][0] == peer
+        r.wires.give(leader, r.committee.proposal(first_block(r)))
+        await r.until(lambda: r.wires.of(wire.Vote))
+
+
+async def test_invalid_messages_of_every_kind_drop_their_sender(rig: Callable[..., Rig]) -> None:
+    async with rig().running() as r:
+        c = r.committee
+        replace = msgspec.structs.replace
+        leader = c.context.leader(1)
+        other = next(i for i in range(4) if i not in (r.me, leader))
+        block = first_block(r)
+        good = c.proposal(block)
+        qc = c.qc(block.header)
+        forged = replace(qc, aggregate=good.vote)
+        short = c.observed(other, 1, type(c.body())(5, c.body().entries[:1]))
+        invalid: list[tuple[int, wire.Message]] = [
+            (leader, replace(good, signature=b"\x01" * 64)),
+            (leader, replace(good, block=replace(block, height=2))),
+            (other, good),
+            (other, wire.ObservationMessage(c.observed(leader, 1))),
+            (other, wire.ObservationMessage(short)),
+            (other, wire.Certificate(forged, None)),
+            (other, replace(c.timeout(other, 3), qc=forged)),
+            (other, c.timeout(other, 3, 2)),
+        ]
+        for number, (sender, message) in enumerate(invalid):
+            before = r.core.safety
+            r.wires.give(sender, message)
+            await r.until(lambda number=number: len(r.wires.drops) > number)
+            assert r.wires.drops[number][0] == sender
+            assert r.core.safety == before
+        r.wires.give(leader, good)
+        await r.until(lambda: r.wires.of(wire.Vote))
+
+
+async def test_a_leader_counts_its_own_observation_and_its_own_vote(
+    rig: Callable[..., Rig],
+) -> None:
+    async with rig(leads=1).running() as r:
+        c = r.committee
+        others = [i for i in range(4) if i != r.me]
+        await r.until(lambda: r.wires.of(wire.ObservationMessage))
+        for member in others[:2]:
+            body = c.body(wall_clock_ms())
+            r.wires.give(member, wire.ObservationMessage(c.observed(member, 1, body)))
+        await r.until(lambda: r.wires.of(wire.Proposal))
+        proposal = r.wires.of(wire.Proposal)[0]
+        assert r.me not in [member for member, _ in r.wires.sent]
+        durable = [i for i, e in enumerate(r.log) if isinstance(e, SafetyState)]
+        said = [i for i, e in enumerate(r.log) if isinstance(e, wire.Proposal)]
+        assert durable[0] < said[0]
+        assert r.log[durable[0]].last_proposed_view == 1
+        for member in others[:2]:
+            r.wires.give(member, c.vote(member, proposal.block.header))
+        await r.until(lambda: r.seen.named("certified"))
+        ((block_id, block, qc, _, _),) = r.seen.named("certified")
+        assert block == proposal.block
+        assert block_id == block.header.id(c.domain)
+        Verifier(c.context).check_qc(qc)
+
+
+async def test_a_bad_share_is_found_its_sender_dropped_and_the_rest_certified(
+    rig: Callable[..., Rig],
+) -> None:
+    async with rig(n=5).running() as r:
+        c = r.committee
+        leader = c.context.leader(1)
+        others = [i for i in range(5) if i not in (r.me, leader)]
+        block = first_block(r)
+        bad = wire.Vote(block.header, c.vote(others[0], first_block(r, 7).header).share)
+        r.wires.give(others[0], bad)
+        r.wires.give(others[1], c.vote(others[1], block.header))
+        r.wires.give(leader, c.proposal(block))
+        await r.until(lambda: r.wires.drops)
+        assert {member for member, _ in r.wires.drops} == {others[0]}
+        r.wires.give(others[2], c.vote(others[2], block.header))
+        await r.until(lambda: r.seen.named("certified"))
+
+
+async def test_two_votes_are_evidence_only_if_both_are_signed(rig: Callable[..., Rig]) -> None:
+    async with rig().running() as r:
+        c = r.committee
+        one, two = first_block(r).header, first_block(r, 9).header
+        honest, forger = [i for i in range(4) if i not in (r.me, c.context.leader(1))]
+        r.wires.give(honest, c.vote(honest, one))
+        r.wires.give(honest, c.vote(honest, two))
+        await r.until(lambda: r.seen.named("equivocated"))
+        ((evidence,),) = r.seen.named("equivocated")
+        assert (evidence.member, evidence.kind) == (honest, "vote")
+        r.wires.give(forger, c.vote(forger, one))
+        r.wires.give(forger, wire.Vote(two, c.vote(honest, two).share))
+        await r.until(lambda: forger in [member for member, _ in r.wires.drops])
+        assert len(r.seen.named("equivocated")) == 1
+
+
+async def test_what_one_member_sends_too_fast_is_dropped_and_counted(
+    rig: Callable[..., Rig],
+) -> None:
+    async with rig().running() as r:
+        leader = r.committee.context.leader(1)
+        flooder = next(i for i in range(4) if i not in (r.me, leader))
+        r.store.gate.clear()
+        r.wires.give(leader, r.committee.proposal(first_block(r)))
+        await r.until(lambda: r.core.safety.last_voted_view == 1)
+        request = wire.BlockRequest(bytes(32), 0)
+        for _ in range(MEMBER_QUEUE_MAX + 50):
+            r.wires.give(flooder, request)
+        await r.until(lambda: len(r.seen.named("overflowed")) >= 40)
+        assert {member for (member,) in r.seen.named("overflowed")} == {flooder}
+        r.store.gate.set()
+        await r.until(lambda: r.wires.of(wire.Vote))
+
+
+async def test_a_request_for_final_blocks_is_answered_from_the_store(
+    rig: Callable[..., Rig],
+) -> None:
+    async with rig().running() as r:
+        block = first_block(r)
+        block_id = block.header.id(r.committee.domain)
+        r.store.save_block(r.committee.domain, block_id, block)
+        peer = (r.me + 1) % 4
+        r.wires.give(peer, wire.BlockRequest(block_id, 0))
+        await r.until(lambda: r.wires.of(wire.BlockResponse))
+        assert r.wires.of(wire.BlockResponse) == [wire.BlockResponse(block_id, (block,))]
+
+
+@pytest.mark.parametrize("dead", [0, 1])
+async def test_four_runtimes_agree(keyed: Any, tmp_path: Path, dead: int) -> None:
+    """The whole loop with real keys and stores, one member perhaps missing."""
+    timing = Timing(round_interval_ms=0, base_timeout_ms=1000)
+    committee = keyed.Committee(4, timing=timing, genesis_ms=wall_clock_ms() - 1000)
+    rigs = [Rig(committee, me, tmp_path) for me in range(4 - dead)]
+
+    def connect(sender: Rig) -> None:
+        def forward(member: int, frame: bytes) -> None:
+            if member < len(rigs):
+                rigs[member].wires.inbox.send_nowait((sender.me, frame))
+
+        sender.wires.forward = forward
+
+    for r in rigs:
+        connect(r)
+    async with trio.open_nursery() as nursery:
+        for r in rigs:
+            nursery.start_soon(r.runtime.run, [])
+        await rigs[0].until(lambda: all(len(r.seen.named("committed")) >= 6 for r in rigs))
+        nursery.cancel_scope.cancel()
+    heights = [[block.height for _, block, _ in r.seen.named("committed")] for r in rigs]
+    ids = [[block_id for block_id, _, _ in r.seen.named("committed")][:6] for r in rigs]
+    assert all(found[:6] == [1, 2, 3, 4, 5, 6] for found in heights)
+    assert all(found == ids[0] for found in ids)
+    assert not any(r.wires.drops for r in rigs)
+    for r in rigs:
+        head = r.store.head(committee.domain)
+        assert head is not None
+        assert head.height >= 6
+        r.store.close()
