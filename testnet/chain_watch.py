@@ -27,6 +27,8 @@ class ChainWatch:
     def __init__(self, rpc: RpcClient, oracle: bytes, feeds: int) -> None:
         self._rpc = rpc
         self._oracle = oracle
+        self.oracle = "0x" + oracle.hex()
+        """The address that is watched."""
         self._feeds = feeds
         self.head = 0
         self.pushes: list[SeenPush] = []
@@ -53,7 +55,7 @@ class ChainWatch:
             {
                 "fromBlock": hex(self.head + 1),
                 "toBlock": hex(head),
-                "address": "0x" + self._oracle.hex(),
+                "address": self.oracle,
                 "topics": ["0x" + client.pushed_topic().hex()],
             },
         )

@@ -96,6 +96,7 @@ class Snapshot:
     furthest: int | None = None
     signers: tuple[str, ...] = ()
     chain: ChainWatch | None = None
+    rpc_url: str | None = None
     faults: tuple[tuple[int, str], ...] = ()
 
 
@@ -355,6 +356,7 @@ class Cluster:
             furthest=self._watch.furthest if self._watch is not None else None,
             signers=self._watch.signers if self._watch is not None else (),
             chain=self.record.chain,
+            rpc_url=self.rpc_url,
             faults=tuple(self.record.faults.entries),
         )
 

@@ -85,8 +85,27 @@ def render(snapshot: Snapshot) -> Group:
         for at_ms, text in snapshot.faults[-_FAULTS_SHOWN:]
     ]
     return Group(
-        head, where, _feed_table(snapshot), _node_table(snapshot), _chain_line(snapshot), *faults
+        head,
+        where,
+        _places(snapshot),
+        _feed_table(snapshot),
+        _node_table(snapshot),
+        _chain_line(snapshot),
+        *faults,
     )
+
+
+def _places(snapshot: Snapshot) -> Text:
+    """Return where a developer finds what runs."""
+    places = []
+    if snapshot.deployment is not None:
+        first = snapshot.deployment.members[0]
+        places.append(f"API of {first.name} http://127.0.0.1:{first.ports.api}")
+    if snapshot.rpc_url is not None:
+        places.append(f"chain {snapshot.rpc_url}")
+    if snapshot.chain is not None:
+        places.append(f"Oracle {snapshot.chain.oracle}")
+    return Text("   ".join(places), style="dim")
 
 
 def _feeds(snapshot: Snapshot) -> list[dict[str, Any]]:
