@@ -30,7 +30,6 @@ class Wires:
         self.sent: list[tuple[int, wire.Message]] = []
         self.drops: list[tuple[int, str]] = []
         self.inbox, self._outlet = trio.open_memory_channel[tuple[int, bytes]](10_000)
-        self._news = trio.Event()
         self.forward: Callable[[int, bytes], None] | None = None
 
     def send(self, member: int, frame: bytes) -> bool:
@@ -39,7 +38,6 @@ class Wires:
         self.log.append(message)
         if self.forward is not None:
             self.forward(member, frame)
-        self._wake()
         return True
 
     async def receive(self) -> tuple[int, bytes]:
@@ -47,11 +45,6 @@ class Wires:
 
     def drop(self, member: int, reason: str) -> None:
         self.drops.append((member, reason))
-        self._wake()
-
-    def _wake(self) -> None:
-        self._news.set()
-        self._news = trio.Event()
 
     def give(self, sender: int, message: wire.Message | bytes) -> None:
         frame = message if isinstance(message, bytes) else wire.encode(message)
