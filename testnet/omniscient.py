@@ -76,7 +76,7 @@ class Omniscient:
         _require(first == block_id, f"S4: member {member} votes twice in view {view}")
         _require(
             signed.highest_timeout < view,
-            f"R7: member {member} votes in {view} after its timeout of {signed.highest_timeout}",
+            f"R4: member {member} votes in {view} after its timeout of {signed.highest_timeout}",
         )
         parent = self._parent.get(block_id)
         _require(parent is not None, f"member {member} votes for a block it never stored")

@@ -1,6 +1,7 @@
 """Whatever a handler refuses with `InvalidMessage` leaves no trace, now or later."""
 
 from collections.abc import Callable
+from functools import cache
 from random import Random
 from typing import Any
 
@@ -24,6 +25,7 @@ from testnet.stub_signatures import GENESIS_TIME_MS
 Bench = Callable[..., Any]
 
 
+@cache
 def recorded(seed: int) -> list[tuple[int, Any]]:
     """Return what member 0 received in a lossy run, in order."""
     received: list[tuple[int, Any]] = []
@@ -40,9 +42,6 @@ def recorded(seed: int) -> list[tuple[int, Any]]:
     timing = Timing(round_interval_ms=0, base_timeout_ms=100)
     Recording(4, seed, timing=timing, conditions=Conditions((1, 60), loss=150)).run(1500)
     return received
-
-
-RECORDED = [recorded(seed) for seed in range(3)]
 
 
 def spoilt(random: Random, message: Any) -> Any:
@@ -91,7 +90,7 @@ def spoilt(random: Random, message: Any) -> Any:
             return message
 
 
-@pytest.mark.parametrize("run", range(len(RECORDED)))
+@pytest.mark.parametrize("run", range(3))
 @settings(
     max_examples=12, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
 )
@@ -103,7 +102,7 @@ def test_what_is_refused_changes_nothing(bench: Bench, run: int, seed: int) -> N
     random = Random(seed)
     b, twin = bench(timing=timing), bench(timing=timing)
     refused = 0
-    for number, (sender, message) in enumerate(RECORDED[run][:250]):
+    for number, (sender, message) in enumerate(recorded(run)[:250]):
         now_ms = GENESIS_TIME_MS + 10 * number
         bad = spoilt(random, message)
         culprit = random.choice((sender, sender, random.choice(b.others)))
