@@ -5,32 +5,26 @@ The latencies are read from the journals that the nodes keep anyway, the CPU tim
 
 import json
 import signal
-import socket
 import subprocess
 import sys
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
-from dataclasses import dataclass, replace
+from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
-from random import Random
 
 import psutil
 
-from consensus.committee import Timing
-from feeds.catalogue import load_catalogue
-from node import network_file
-from node.config import EndpointSection, PeerSection
+from node.config import ChainSection, EndpointSection
 from node.journal import Certified, Signed, read_journal
-from node.node_directory import NodeDirectory, create_node_directory, write_config
-from node.registration import register
+from node.node_directory import NodeDirectory
+from testnet.deployment import PORTS_PER_NODE, Deployment, configure, make_network
+from testnet.ports import free_ports
 
-KEY_ITERATIONS = 1_000
-"""Keys that live for a minute need no slow derivation."""
-
+NO_CHAIN = ChainSection(
+    name="none", rpc_urls=["http://127.0.0.1:1"], chain_id=1, oracle="0x" + "11" * 20, publish=False
+)
 STOP_SECONDS_MAX = 10.0
-VALID_MS = 86_400_000
-PORTS = range(18_000, 30_000)
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,7 +118,8 @@ def running(n: int, rate: float, quotes_per_second: float, root: Path) -> Iterat
     nodes: list[subprocess.Popen[bytes]] = []
     try:
         assert exchanges.stdout is not None
-        directories = _deploy(n, rate, json.loads(exchanges.stdout.readline()), root)
+        deployment = _deploy(n, rate, json.loads(exchanges.stdout.readline()), root)
+        directories = [member.directory for member in deployment.members]
         for directory in directories:
             with (directory.path / "log").open("w") as log:
                 command = [sys.executable, "-m", "node.cli", "run"]
@@ -140,58 +135,16 @@ def running(n: int, rate: float, quotes_per_second: float, root: Path) -> Iterat
         _stop([*nodes, exchanges])
 
 
-def _deploy(n: int, rate: float, exchanges: dict[str, object], root: Path) -> list[NodeDirectory]:
-    names = [f"member-{index}" for index in range(n)]
-    directories = [
-        create_node_directory(root / name, name, iterations=KEY_ITERATIONS) for name in names
-    ]
+def _deploy(n: int, rate: float, exchanges: dict[str, object], root: Path) -> Deployment:
     now_ms = time.time_ns() // 1_000_000
-    network = network_file.create(
-        "bench",
-        [register(name, made.keys) for name, made in zip(names, directories, strict=True)],
-        load_catalogue(None),
-        genesis_time_ms=now_ms,
-        valid_until_ms=now_ms + VALID_MS,
-        timing=Timing(round_interval_ms=round(1000 / rate)),
-    )
-    for made in directories:
-        assert made.keys.bls is not None
-        network = network_file.sign(network, made.keys.bls)
+    ports = free_ports(n * PORTS_PER_NODE)
+    deployment = make_network(root, ports, rate=rate, now_ms=now_ms)
     endpoints = {
         venue: EndpointSection(ws_url=urls["ws_url"], rest_url=urls["rest_url"])
         for venue, urls in exchanges.get("venues", exchanges).items()  # type: ignore[attr-defined]
     }
-    ports = iter(_free_ports(4 * n))
-    p2p = [f"/ip4/127.0.0.1/tcp/{next(ports)}" for _ in range(n)]
-    for index, made in enumerate(directories):
-        network_file.save(made.path / "network.json", network)
-        peers = [
-            PeerSection(member=names[other], address=p2p[other])
-            for other in range(n)
-            if other != index
-        ]
-        settings = replace(
-            made.settings,
-            p2p_listen=p2p[index],
-            peers=peers,
-            endpoints=endpoints,
-            api_listen=f"127.0.0.1:{next(ports)}",
-            control_listen=f"127.0.0.1:{next(ports)}",
-            metrics_listen=f"127.0.0.1:{next(ports)}",
-        )
-        write_config(made, settings)
-    return directories
-
-
-def _free_ports(count: int) -> list[int]:
-    """Return ports below those that the system gives to outgoing connections meanwhile."""
-    ports: list[int] = []
-    for port in Random().sample(PORTS, len(PORTS)):
-        with suppress(OSError), socket.create_server(("127.0.0.1", port)):
-            ports.append(port)
-        if len(ports) == count:
-            return ports
-    raise RuntimeError(f"fewer than {count} ports are free on this machine")
+    configure(deployment, endpoints, NO_CHAIN)
+    return deployment
 
 
 def _stop(processes: Sequence[subprocess.Popen[bytes]]) -> None:

@@ -25,7 +25,7 @@ from real_nodes import Measured, running
 from consensus.committee import quorum
 
 BARE_PATH = Path(__file__).with_name("bare_path.py")
-START_SECONDS_MAX = 60.0
+START_SECONDS_MAX = 120.0
 WARM_UP_ROUNDS = 12
 SETTLE_SECONDS = 4.0
 """After the exchanges have gone, so that closing connections is not counted."""
