@@ -183,7 +183,7 @@ class Certificates:
                 for view in self.views:
                     yield z3.AtMost(*[self.vote[member, b] for b in self.blocks_of(view)], 1)
 
-    # The high QC, and what timeouts report of it.
+    # R7: the high QC, and what timeouts report of it.
 
     def _timing_out(self) -> Iterator[Formula]:
         for member in self.honest:

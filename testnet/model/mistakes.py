@@ -4,7 +4,7 @@ from enum import Enum
 
 
 class Mistake(Enum):
-    """One rule left out or got wrong; the value says which, by its number in consensus/rules.py."""
+    """One rule left out or got wrong; the value says which, as numbered in consensus/README.md."""
 
     SMALL_QUORUM = "R1: a quorum is 2f+1 whatever n is"
     SIGNER_COUNTED_TWICE = "R1: a bit that is set twice counts twice"
@@ -17,5 +17,5 @@ class Mistake(Enum):
     VOTE_AFTER_TIMEOUT = "R4: a member votes in a view that it has timed out of"
     VOTE_BACKWARDS = "R4: a member votes in a view below one that it has signed in"
     COMMIT_WITH_A_GAP = "R6: a child commits its parent whatever their views"
-    HIGH_QC_LOST = "high QC: a member forgets the certificates it has seen"
-    HIGH_QC_BY_LABEL = "high QC: the newest certificate is told by an unsigned label"
+    HIGH_QC_LOST = "R7: a member forgets the certificates it has seen"
+    HIGH_QC_BY_LABEL = "R7: the newest certificate is told by an unsigned label"
