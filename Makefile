@@ -1,6 +1,6 @@
 # Each target does all the set-up that it needs; `make help` lists them.
 .DEFAULT_GOAL := help
-.PHONY: help setup testnet test test-slow lint format bench contracts contracts-check constraints clean
+.PHONY: help setup testnet test test-slow lint format bench model contracts contracts-check constraints clean
 
 bin := .venv/bin
 # What `make testnet` passes on, as in: make testnet ARGS="--nodes 7 --duration 60"
@@ -35,6 +35,9 @@ format: setup  ## rewrite the code in the project's style
 
 bench: setup  ## measure rounds against the bare protocol, in one run
 	@$(bin)/python tests/bench/rounds.py $(ARGS)
+
+model: setup  ## prove the rules of the consensus with z3 (ARGS=--spec: and with TLC)
+	@$(bin)/python -m testnet.model $(ARGS)
 
 contracts: contracts/node_modules  ## compile the contracts anew into contracts/artifacts
 	@node contracts/build.mjs
