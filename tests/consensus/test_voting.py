@@ -7,7 +7,6 @@ import msgspec
 import pytest
 
 from consensus import effects as fx
-from consensus.committee import Timing
 from consensus.errors import InvalidMessage, InvalidPayload
 
 Bench = Callable[..., Any]
@@ -225,11 +224,19 @@ def test_f_plus_one_timeouts_are_joined_and_a_quorum_makes_a_tc(bench: Bench, of
 def test_a_timeout_is_repeated_verbatim_with_newer_certificates_beside_it(
     bench: Bench, of: Of
 ) -> None:
-    b = bench(n=4, timing=Timing())
-    (first,) = of(b.core.on_timer(1, b.now_ms), fx.SendTimeout)
-    (second,) = of(b.core.on_timer(1, b.now_ms), fx.SendTimeout)
-    assert first == second
-    assert of(b.core.on_timer(1, b.now_ms), fx.SetTimer)
+    b = bench()
+    b.core.on_certificate_message(b.others[0], certificate(b.context.genesis_qc, b.tc(3)), b.now_ms)
+    (first,) = of(b.core.on_timer(4, b.now_ms), fx.SendTimeout)
+    assert (first.view, first.high_qc_view, first.qc) == (4, 0, b.context.genesis_qc)
+    late = b.make(2)
+    b.core.on_certificate_message(b.others[0], certificate(late.qc), b.now_ms)
+    assert (b.core.view, b.core.high_qc) == (4, late.qc)
+    effects = b.core.on_timer(4, b.now_ms)
+    (persist,) = of(effects, fx.Persist)
+    (second,) = of(effects, fx.SendTimeout)
+    assert (second.view, second.high_qc_view, second.qc) == (4, 0, late.qc)
+    assert persist.safety.last_timeout == (4, 0)
+    assert of(effects, fx.SetTimer)
 
 
 def test_a_stale_timer_does_nothing(bench: Bench) -> None:
