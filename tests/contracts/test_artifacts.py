@@ -10,6 +10,7 @@ CONTRACTS = Path(__file__).parents[2] / "contracts"
 
 
 @pytest.mark.slow
+@pytest.mark.checkout
 def test_the_artifacts_are_built_from_the_sources() -> None:
     node = shutil.which("node")
     if node is None or not (CONTRACTS / "node_modules" / "solc").is_dir():
