@@ -38,13 +38,13 @@ def test_reports_are_unique_and_final(bounds: Bounds) -> None:
 @pytest.mark.parametrize(
     "bounds",
     [
-        Bounds(4, 14),
+        Bounds(4, 16),
         Bounds(4, 8, ids=3),
-        Bounds(5, 11),
+        Bounds(5, 12),
         Bounds(6, 10),
-        Bounds(7, 10),
+        Bounds(7, 11),
         Bounds(7, 6, ids=3),
-        Bounds(10, 9),
+        Bounds(10, 10),
         Bounds(13, 6),
     ],
     ids=str,
