@@ -107,6 +107,10 @@ def test_a_block_that_does_not_follow_is_refused(bench: Bench, what: str) -> Non
         ),
         "payload": lambda: replace(block, payload=b"\x90"),
     }[what]()
+    if what in ("height", "state"):  # else it would be the link that is wrong
+        digest = b.rule.digest(1, wrong.payload)
+        link = wrong.link_with(b.context.genesis_id, digest)
+        wrong = replace(wrong, header=replace(header, link=link))
     block_id = wrong.header.id(b.context.domain)
     leader = b.context.leader(1)
     made = type(b.make(1))(wrong, block_id, b"", b.context.genesis_qc)
