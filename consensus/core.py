@@ -629,6 +629,10 @@ class Core:
 
     # Missing blocks.
 
+    def awaits(self, sender: int, response: BlockResponse) -> bool:
+        """Tell whether a response was asked for, so that others need not even be verified."""
+        return self._want_awaiting(sender, response) is not None
+
     def _want_awaiting(self, sender: int, response: BlockResponse) -> Want | None:
         for want in self._fetcher.all():
             if self._fetcher.next_wanted(want)[0] == response.block_id and sender in want.asked:
