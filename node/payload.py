@@ -21,7 +21,7 @@ from aggregation.state import AgreedState
 from aggregation.table import FeedTable
 from consensus.committee import EpochContext
 from consensus.errors import InvalidPayload
-from consensus.messages import Observed
+from consensus.messages import PAYLOAD_BYTES_MAX, Observed
 from consensus.payload import Outcome, State
 from consensus.types import Digest
 
@@ -86,8 +86,17 @@ class AggregationRule:
         return body
 
     def build(self, view: int, observations: Sequence[Observed]) -> bytes:
-        """Return the payload of these observations, ascending by member."""
-        return encode_payload(sorted(observations, key=lambda observed: observed.member))
+        """Return the payload of these observations, ascending by member.
+
+        With many members and many feeds not all fit: then a quorum or more of them, others in
+        each view.
+        """
+        chosen = sorted(observations, key=lambda observed: observed.member)
+        payload = encode_payload(chosen)
+        while len(payload) > PAYLOAD_BYTES_MAX and len(chosen) > self._q:
+            del chosen[view % len(chosen)]
+            payload = encode_payload(chosen)
+        return payload
 
     def digest(self, view: int, payload: bytes) -> Digest:
         """Return the digest of a payload's observations; raise `InvalidPayload`."""

@@ -7,7 +7,7 @@ import pytest
 
 from aggregation.observation import Entry, ObservationBody
 from consensus.errors import InvalidPayload
-from consensus.messages import Observed
+from consensus.messages import PAYLOAD_BYTES_MAX, Observed
 from node.payload import decode_payload, encode_payload
 
 
@@ -93,3 +93,16 @@ def test_a_time_beyond_all_bounds_is_refused_and_no_crash(keyed: Any) -> None:
     observed = [committee.observed(i, 4, late) for i in range(3)]
     with pytest.raises(InvalidPayload):
         committee.rule.apply(outcome.state, outcome.observed_at_ms, 4, encode_payload(observed))
+
+
+def test_what_does_not_fit_is_left_out_down_to_a_quorum(keyed: Any) -> None:
+    committee = keyed.Committee(13)
+    large = [Observed(1, member, bytes(50_000), bytes(64)) for member in range(13)]
+    left_out = set()
+    for view in range(1, 14):
+        payload = committee.rule.build(view, large)
+        members = {one.member for one in decode_payload(payload)}
+        assert len(payload) <= PAYLOAD_BYTES_MAX
+        assert len(members) >= committee.context.q
+        left_out |= set(range(13)) - members
+    assert len(left_out) > 3, "not the same ones in each view"
