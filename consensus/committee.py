@@ -66,6 +66,11 @@ class Timing:
                 raise ValueError(f"{name} must be from 0 to 3600000 ms, is {value}")
         if self.base_timeout_ms < 10:
             raise ValueError("base_timeout_ms must be at least 10")
+        if self.round_interval_ms >= self.base_timeout_ms:
+            raise ValueError(
+                "round_interval_ms must be less than base_timeout_ms, else every view times out "
+                "while its observations wait"
+            )
 
     def digest(self) -> Digest:
         """Return the hash of the six numbers."""
