@@ -173,17 +173,17 @@ class EpochContext:
     deciding_id: bytes = bytes(32)
     """The block that decided this epoch; zero for a network's first."""
 
-    @property
+    @cached_property
     def n(self) -> int:
         """The number of members."""
         return len(self.configuration.members)
 
-    @property
+    @cached_property
     def f(self) -> int:
         """The number of Byzantine members tolerated."""
         return faulty_max(self.n)
 
-    @property
+    @cached_property
     def q(self) -> int:
         """The number of votes that certify."""
         return quorum(self.n)

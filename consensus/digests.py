@@ -53,6 +53,7 @@ def header_id(
     return keccak(TAG_VOTE + domain + pack(">QQ", view, observed_at_ms) + feed_root + link)
 
 
+@lru_cache(maxsize=256)
 def link_digest(
     parent_id: bytes, parent_view: int, height: int, state_digest: bytes, payload_digest: bytes
 ) -> Digest:
