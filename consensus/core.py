@@ -1,4 +1,4 @@
-"""The state machine of one member in one epoch: events in, effects out (DESIGN section 5).
+"""The state machine of one member in one epoch: events in, effects out (README.md).
 
 Pipelined two-chain HotStuff with Jolteon's rules. Every handler first checks, then applies: a
 peer's fault raises `InvalidMessage` before anything changes, stale and repeated messages return no
@@ -18,7 +18,7 @@ from consensus.blocktree import BlockTree, Node
 from consensus.collectors import TimeoutCollector, VoteCollector
 from consensus.committee import EpochContext
 from consensus.errors import InvalidMessage, InvalidPayload
-from consensus.fetch import CHAIN_BLOCKS_MAX, Fetcher, Want
+from consensus.fetch import Fetcher, Want
 from consensus.messages import (
     BLOCKS_PER_RESPONSE_MAX,
     QC,
@@ -650,9 +650,9 @@ class Core:
         elif want.chain and want.chain[-1].justify.view <= self._tree.root.view:
             # Certified, later than the last final block, and not built on it.
             self._halt("a certified block does not extend the last final one", out)
-        elif len(want.chain) >= CHAIN_BLOCKS_MAX:
-            self._fetcher.drop(want.block_id)
         else:
+            if self._fetcher.is_full(want):
+                self._fetcher.descend(want)
             self._request(want, out)
 
     def _request(self, want: Want, out: list[fx.Effect]) -> None:
@@ -678,8 +678,13 @@ class Core:
                 return
             self._insert(node, now_ms, out)
             self._note_qc(block.justify, now_ms, out)
-        self._fetcher.drop(want.block_id)
-        self._note_qc(want.qc, now_ms, out)
+        start = want.start
+        if self._fetcher.climb(want):
+            self._note_qc(start, now_ms, out)
+            self._request(want, out)
+        else:
+            self._fetcher.drop(want.block_id)
+            self._note_qc(want.qc, now_ms, out)
 
     def _resume(self, now_ms: int, out: list[fx.Effect]) -> None:
         """Do what had to wait for a block that may be here now."""

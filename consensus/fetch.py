@@ -4,6 +4,9 @@ A chain is asked for newest first and kept until it reaches a known block. Block
 they come: the id of a block covers its header, the header's link the rest of it and its parent, so
 whoever sends anything but the certified chain is found out at once. Whether it follows from the
 state before it is checked when the chain is inserted, oldest first.
+
+A chain that is too long to be held is fetched twice: on the way down only waypoints are kept, and
+from the lowest of them it is climbed up again, piece by piece.
 """
 
 from dataclasses import dataclass, field
@@ -13,19 +16,29 @@ from consensus.errors import InvalidMessage
 from consensus.messages import QC, Block
 from consensus.payload import PayloadRule
 
-CHAIN_BLOCKS_MAX = 4096
-"""A longer chain is given up: the member must start from a checkpoint."""
+CHAIN_BLOCKS_MAX = 256
+"""So many blocks of a chain are held, and inserted in one step, at most."""
+
+CHAIN_BYTES_MAX = 1 << 24
+"""So many bytes of a chain are held at most, give or take one response."""
 
 WANTED_MAX = 8
 
 
 @dataclass(slots=True)
 class Want:
-    """One certified block that is missing, and the part of its chain that has come so far."""
+    """One certified block that is missing, and the part of its chain that has come so far.
+
+    `chain` is the piece that begins below `start`; `waypoints` are the starts of the pieces above
+    it, the lowest last.
+    """
 
     qc: QC
     block_id: bytes
+    start: QC
+    waypoints: list[QC] = field(default_factory=list)
     chain: list[Block] = field(default_factory=list)
+    bytes_held: int = 0
     asked: frozenset[int] = frozenset()
     attempts: int = 0
 
@@ -52,9 +65,12 @@ class Fetcher:
         if block_id in self._wants:
             return None
         if len(self._wants) >= WANTED_MAX:
-            least = min(self._wants.values(), key=lambda want: (len(want.chain), want.qc.view))
+            least = min(
+                self._wants.values(),
+                key=lambda want: (len(want.waypoints), len(want.chain), want.qc.view),
+            )
             del self._wants[least.block_id]
-        want = self._wants[block_id] = Want(qc, block_id)
+        want = self._wants[block_id] = Want(qc, block_id, qc)
         return want
 
     def get(self, block_id: bytes) -> Want | None:
@@ -68,7 +84,7 @@ class Fetcher:
     def next_wanted(self, want: Want) -> tuple[bytes, QC]:
         """Return the id to ask for next, and the certificate whose signers have it."""
         if not want.chain:
-            return want.block_id, want.qc
+            return self._context.id_of(want.start), want.start
         justify = want.chain[-1].justify
         return self._context.id_of(justify), justify
 
@@ -110,6 +126,28 @@ class Fetcher:
                 raise InvalidMessage("a block whose link does not cover it")
             view = block.justify.view
         want.chain.extend(blocks)
+        want.bytes_held += sum(len(block.payload) for block in blocks)
+
+    def is_full(self, want: Want) -> bool:
+        """Tell whether no more of a chain may be held."""
+        return len(want.chain) >= CHAIN_BLOCKS_MAX or want.bytes_held >= CHAIN_BYTES_MAX
+
+    def descend(self, want: Want) -> None:
+        """Give up the piece that is held, but for where it begins, and go on below it."""
+        want.waypoints.append(want.start)
+        self._begin(want, want.chain[-1].justify)
+
+    def climb(self, want: Want) -> bool:
+        """Go on with the piece above the one that was inserted; False if that was the last."""
+        if not want.waypoints:
+            return False
+        self._begin(want, want.waypoints.pop())
+        return True
+
+    def _begin(self, want: Want, start: QC) -> None:
+        want.start = start
+        want.chain.clear()
+        want.bytes_held = 0
 
     def drop(self, block_id: bytes) -> None:
         """Stop looking for a block."""
