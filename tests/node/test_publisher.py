@@ -360,7 +360,8 @@ async def hostile(body: bytes, status: int = 200) -> AsyncIterator[str]:
 def test_a_failing_endpoint_is_left_for_the_next(body: bytes, status: int) -> None:
     async def scenario(world: World) -> None:
         async with hostile(body, status) as url:
-            async with world.publisher(rpc_urls=(url, world.server.rpc_url)) as publisher:
+            patient = {"rpc_urls": (url, world.server.rpc_url), "stuck_ms": 60_000}
+            async with world.publisher(**patient) as publisher:
                 publisher.submit(FOUNDERS.report(1, world.now_ms, BTC))
                 await until(lambda: status_of(publisher).pushes_total == 1)
                 assert status_of(publisher).endpoint == world.server.rpc_url
