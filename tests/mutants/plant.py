@@ -4,7 +4,7 @@
 each of its tests failed, at what cost; `plant.py --unmodified` runs all of these tests on the code
 as it is, where each must pass. Nothing outside a temporary directory is changed.
 
-A mistake is a file `NAME.toml` beside this one: which mistake of the design it is, the texts to
+A mistake is a file `NAME.toml` beside this one: which mistake of `MISTAKES` it is, the texts to
 replace, and the tests (`caught_by`) and random scenarios (`chaos`: members, at most so many) that
 see it. A text that does not occur exactly once is an error, never a mistake that nobody caught.
 """
@@ -54,7 +54,7 @@ MISTAKES = (
     "two different timeouts of an honest member for one view",
     "a carried state taken from the committed instead of the justify block",
 )
-"""The list at the end of the design's section on consensus."""
+"""The mistakes that the tests must be able to catch."""
 
 
 class DoesNotApply(Exception):

@@ -1,4 +1,4 @@
-"""Each mistake of the design's list, planted, makes the tests fail that are there to catch it."""
+"""Each mistake of plant.py, planted, makes the tests fail that are there to catch it."""
 
 import subprocess
 import sys
