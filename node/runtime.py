@@ -32,9 +32,6 @@ from node.verifier import BadShares, Verifier
 if TYPE_CHECKING:
     from trio_typing import TaskStatus  # libp2p brings stubs of trio that lack the name
 
-MEMBER_QUEUE_MAX = 256
-"""Messages of one member that wait to be checked; more are dropped and counted."""
-
 _log = structlog.get_logger("node.runtime")
 
 
@@ -49,8 +46,8 @@ class Network(Protocol):
         """Queue a frame for a member; never blocks."""
         ...
 
-    async def receive(self) -> tuple[int, bytes]:
-        """Return the next frame and who sent it."""
+    async def receive_from(self, member: int) -> bytes:
+        """Return the next frame of a member; the others' wait elsewhere, within bounds."""
         ...
 
     def drop(self, member: int, reason: str) -> None:
@@ -85,10 +82,6 @@ class Events(Protocol):
 
     def invalid(self, member: int, reason: str) -> None:
         """Note that a member broke the protocol."""
-        ...
-
-    def overflowed(self, member: int) -> None:
-        """Note that a message was dropped because too many of its sender's wait."""
         ...
 
     def equivocated(self, evidence: fx.Equivocation) -> None:
@@ -160,25 +153,20 @@ class Runtime:
         task_status: "TaskStatus[None]" = trio.TASK_STATUS_IGNORED,
     ) -> None:
         """Take part in the agreement until cancelled; raise what must stop the node."""
-        inboxes: list[trio.MemorySendChannel[bytes]] = []
         async with trio.open_nursery() as self._nursery:
             for member in range(self._context.n):
-                inbox, outlet = trio.open_memory_channel[bytes](MEMBER_QUEUE_MAX)
-                inboxes.append(inbox)
-                self._nursery.start_soon(self._serve, member, outlet)
+                if member != self._me:
+                    self._nursery.start_soon(self._serve, member)
             await self._step(lambda: self._core.start(stored, wall_clock_ms()))
             task_status.started()
-            while True:
-                member, frame = await self._network.receive()
-                try:
-                    inboxes[member].send_nowait(frame)
-                except trio.WouldBlock:
-                    self._events.overflowed(member)
 
     # From the network to the core.
 
-    async def _serve(self, member: int, outlet: trio.MemoryReceiveChannel[bytes]) -> None:
-        async for frame in outlet:
+    async def _serve(self, member: int) -> None:
+        while True:
+            # Taken one by one, so that what waits stays within the network's bounds, and goes with
+            # the link if the member is dropped.
+            frame = await self._network.receive_from(member)
             try:
                 message = self._verifier.settled(wire.decode(frame))
                 if isinstance(message, wire.BlockResponse) and not self._core.awaits(

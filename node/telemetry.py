@@ -188,10 +188,6 @@ class Telemetry:
         """Note that a member broke the protocol."""
         self.invalid_messages[member] += 1
 
-    def overflowed(self, member: int) -> None:
-        """Note that a message was dropped because too many of its sender's wait."""
-        self.invalid_messages[member] += 1
-
     def equivocated(self, evidence: fx.Equivocation) -> None:
         """Keep proof of an offence."""
         self._evidence += 1

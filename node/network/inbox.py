@@ -11,12 +11,13 @@ import trio
 
 
 class _Part:
-    __slots__ = ("bytes", "frames", "room")
+    __slots__ = ("bytes", "frames", "room", "some")
 
     def __init__(self) -> None:
         self.frames: deque[bytes] = deque()
         self.bytes = 0
         self.room = trio.Event()
+        self.some = trio.Event()
 
 
 class Inbox:
@@ -45,6 +46,7 @@ class Inbox:
             self._turns.append(member)
         part.frames.append(frame)
         part.bytes += len(frame)
+        part.some.set()
         self._waiting.unpark()
 
     def clear(self, member: int) -> None:
@@ -56,6 +58,22 @@ class Inbox:
         part.bytes = 0
         part.room.set()
 
+    async def get_from(self, member: int) -> bytes:
+        """Return the oldest of one member's frames, out of turn."""
+        part = self._parts[member]
+        while not part.frames:
+            part.some = trio.Event()
+            await part.some.wait()
+        if len(part.frames) == 1:
+            self._turns.remove(member)
+        return self._take(part)
+
+    def _take(self, part: _Part) -> bytes:
+        frame = part.frames.popleft()
+        part.bytes -= len(frame)
+        part.room.set()
+        return frame
+
     async def get(self) -> tuple[int, bytes]:
         """Return the next member in turn and the oldest of its frames."""
         if self._turns:
@@ -64,9 +82,7 @@ class Inbox:
             await self._waiting.park()
         member = self._turns.popleft()
         part = self._parts[member]
-        frame = part.frames.popleft()
-        part.bytes -= len(frame)
+        frame = self._take(part)
         if part.frames:
             self._turns.append(member)
-        part.room.set()
         return member, frame

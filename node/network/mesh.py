@@ -171,6 +171,13 @@ class Mesh:
         """Return the next frame and the member it came from, the members taking turns."""
         return await self._inbox.get()
 
+    async def receive_from(self, member: int) -> bytes:
+        """Return the next frame of one member.
+
+        While nobody takes its frames the member is not read any further than its bounds.
+        """
+        return await self._inbox.get_from(member)
+
     def drop(self, member: int, reason: str) -> None:
         """Close a misbehaving member's link and keep it away until its penalty is over.
 

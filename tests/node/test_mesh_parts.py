@@ -404,3 +404,28 @@ def test_garbage_never_raises_anything_but_the_session_s_own(data: bytes) -> Non
             assert "unreadable" not in session.reason
 
     trio.run(main)
+
+
+async def test_a_members_frames_can_be_taken_out_of_turn_within_its_bounds() -> None:
+    inbox = Inbox([1, 2], frames_max=2, bytes_max=1000)
+    await inbox.put(1, b"a")
+    await inbox.put(2, b"x")
+    await inbox.put(1, b"b")
+    assert inbox.full(1)
+    assert await inbox.get_from(1) == b"a"
+    assert not inbox.full(1)
+    assert await inbox.get_from(1) == b"b"
+    assert await inbox.get() == (2, b"x"), "whoever has nothing left has no turn"
+    async with trio.open_nursery() as nursery:
+        got: list[bytes] = []
+
+        async def take() -> None:
+            got.append(await inbox.get_from(2))
+
+        nursery.start_soon(take)
+        await trio.testing.wait_all_tasks_blocked()
+        await inbox.put(1, b"c")
+        await trio.testing.wait_all_tasks_blocked()
+        assert got == []
+        await inbox.put(2, b"y")
+    assert got == [b"y"]
