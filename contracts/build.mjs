@@ -24,11 +24,12 @@ const settings = {
   },
 };
 
-// The harness opens the libraries to tests; it is not shipped.
+// The harness opens the libraries to tests; it is not shipped, nor is the example's code.
 const tests = join(here, "..", "tests", "contracts");
 const targets = [
   { source: "src/Oracle.sol", name: "Oracle", folder: join(here, "artifacts") },
   { source: "solidity/Harness.sol", name: "Harness", folder: join(tests, "artifacts") },
+  { source: "src/examples/Consumer.sol", name: "Consumer", folder: join(tests, "artifacts") },
 ];
 
 function sourcesUnder(root, folder) {

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-pragma solidity 0.8.37;
+pragma solidity ^0.8.20;
 
-/// What a contract sees of one report: DESIGN, "what is signed".
+/// What a contract sees of one report; its id is what members sign, see consensus/README.md.
 struct Header {
     /// The leader's turn in which the report was certified, counted from 1 in each epoch.
     uint64 view_;
