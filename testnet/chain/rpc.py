@@ -8,6 +8,8 @@ import msgspec
 
 REQUEST_BYTES_MAX: Final = 1 << 20
 BATCH_MAX: Final = 100
+BRACKETS_MAX: Final = 4_096
+"""Of a whole request: bounds its depth far below what the C stack bears."""
 
 PARSE_ERROR: Final = -32700
 INVALID_REQUEST: Final = -32600
@@ -39,11 +41,14 @@ def _failure(identifier: object, error: RpcError) -> dict[str, object]:
 
 async def answer(body: bytes, methods: Mapping[str, Method]) -> bytes:
     """Answer a request or a batch; empty if there was nothing but notifications."""
+    if body.count(b"[") + body.count(b"{") > BRACKETS_MAX:
+        error = RpcError(INVALID_REQUEST, f"more than {BRACKETS_MAX} lists and objects")
+        return msgspec.json.encode(_failure(None, error))
     try:
         request = msgspec.json.decode(body)
     except (msgspec.DecodeError, UnicodeError, RecursionError):
-        failure = _failure(None, RpcError(PARSE_ERROR, "the request is not JSON"))
-        return msgspec.json.encode(failure)
+        error = RpcError(PARSE_ERROR, "the request is not JSON")
+        return msgspec.json.encode(_failure(None, error))
     if not isinstance(request, list):
         response = await _answer_one(request, methods)
         return b"" if response is None else msgspec.json.encode(response)

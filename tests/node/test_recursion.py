@@ -1,11 +1,14 @@
 import subprocess
 import sys
 
+import pytest
+
 NESTED = """
 import sys
-import node.daemon, node.publisher.rpc, node.keys.account_key
-import msgspec
-assert "py_ecc" in sys.modules
+import importlib
+for name in sys.argv[1:]:
+    importlib.import_module(name)
+import py_ecc, msgspec
 for opening in ("[", '{"a":'):
     try:
         msgspec.json.decode(opening * 200_000)
@@ -14,9 +17,20 @@ for opening in ("[", '{"a":'):
 """
 
 
-def test_nested_json_is_an_error_and_not_the_end_of_the_process() -> None:
+@pytest.mark.parametrize(
+    "modules",
+    [
+        ("node.daemon", "node.publisher.rpc", "node.keys.account_key"),
+        ("testnet.chain.server", "testnet.chain.evm"),
+        ("testnet.exchanges.simulator",),
+        ("testnet.audit.case", "testnet.audit.reports"),
+        ("testnet.personas",),
+        ("testnet.cluster",),
+    ],
+)
+def test_nested_json_is_an_error_and_not_the_end_of_the_process(modules: tuple[str, ...]) -> None:
     done = subprocess.run(
-        [sys.executable, "-c", NESTED], capture_output=True, text=True, check=False
+        [sys.executable, "-c", NESTED, *modules], capture_output=True, text=True, check=False
     )
     assert done.returncode == 0, done.stderr
     assert done.stdout.split() == ["refused", "refused"]

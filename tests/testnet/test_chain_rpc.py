@@ -108,7 +108,8 @@ def test_batches_and_errors_have_the_codes_of_json_rpc() -> None:
         assert answers[0]["result"] == hex(CHAIN_ID)
         assert [one["error"]["code"] for one in answers[1:]] == [-32601, -32600]
         assert (await post(url, b"{nonsense"))["error"]["code"] == -32700
-        assert (await post(url, b"[" * 9_000))["error"]["code"] == -32700
+        assert (await post(url, b"[" * 4_000))["error"]["code"] == -32700
+        assert (await post(url, b"[" * 60_000))["error"]["code"] == -32600
         assert (await post(url, []))["error"]["code"] == -32600
         assert (await post(url, [request(1, "eth_chainId")] * 101))["error"]["code"] == -32600
         assert (await post(url, b"x" * (2 << 20))) == 413
@@ -230,6 +231,23 @@ def check_process(module: str) -> None:
 
 def test_the_process_funds_announces_itself_and_stops() -> None:
     check_process("testnet.chain")
+
+
+def test_the_process_outlives_deeply_nested_requests() -> None:
+    process, ready = started("testnet.chain")
+
+    async def main() -> None:
+        for opening in (b"[", b'{"a":'):
+            assert "error" in await post(ready["rpc_url"], opening * 60_000)
+        assert (await post(ready["rpc_url"], request(1, "eth_chainId")))["result"] == hex(42)
+
+    try:
+        asyncio.run(main())
+    finally:
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(20) == 0
+        assert process.stdout is not None
+        process.stdout.close()
 
 
 @pytest.mark.slow
