@@ -43,6 +43,7 @@ from node.report import Report
 from node.runtime import Halted, OwnObservation, Runtime, wall_clock_ms
 from node.signer import Signer
 from node.store import ArchiveReader, Store, StoreMissing, safety_for_start
+from node.store.store import JOURNAL_DIRECTORY
 from node.telemetry import Telemetry
 from node.verifier import Verifier
 
@@ -52,6 +53,7 @@ if TYPE_CHECKING:
     from node.publisher import Publisher
 
 SNAPSHOT_SECONDS = 0.5
+BEHIND_VIEWS_MAX = 64
 SILENCE_MS_MAX = 10_000
 """Without a certificate for this long the node is not ready."""
 
@@ -113,6 +115,7 @@ class Node:
             context.genesis_qc,
             bls.public_key,
             new_member=new_member,
+            known_bls_keys=[member.bls_key for member in self._network.members],
         )
         core = Core(
             context,
@@ -121,7 +124,7 @@ class Node:
             safety,
             self._root(),
         )
-        self._journal = Journal(self._config.node.data_dir / "journal")
+        self._journal = Journal(self._config.node.data_dir / JOURNAL_DIRECTORY)
         self._journal.started(
             instance=self._store.instance,
             network=context.network,
@@ -142,6 +145,7 @@ class Node:
             self._store,
             self._metrics,
             self._on_report,
+            height=core.root.height,
         )
         self._cell = ViewCell()
         self._archive = ArchiveReader(self._config.node.data_dir)
@@ -154,7 +158,7 @@ class Node:
             context,
             self._me,
             core,
-            verifier=Verifier(context),
+            verifier=Verifier(context, self._network.table.count),
             signer=Signer(context.domain, bls, identity),
             store=self._store,
             journal=self._journal,
@@ -315,6 +319,13 @@ class Node:
 
     def _not_ready(self) -> list[str]:
         reasons = []
+        core = self._runtime.core
+        behind = core.high_qc.view - core.root.view
+        if behind > BEHIND_VIEWS_MAX:
+            reasons.append(
+                f"catching up: the others are at view {core.high_qc.view}, this node has all up to "
+                f"{core.root.view}"
+            )
         silent_ms = self._telemetry.silent_ms
         if silent_ms is None:
             reasons.append("no round has been certified since the start")

@@ -77,6 +77,8 @@ class Telemetry:
         store: Store,
         metrics: Metrics,
         on_report: Callable[[Report, PublishedReport], None],
+        *,
+        height: int,
     ) -> None:
         self._network = network
         self._context = network.context
@@ -90,7 +92,7 @@ class Telemetry:
         self._committee = _committee_view(network)
         self._view = 0
         self._entered_ns = time.monotonic_ns()
-        self._height = 0
+        self._height = height
         self._certified = 0
         self._committed = 0
         self._timeouts = 0

@@ -3,6 +3,7 @@
 from node.store.admission import safety_for_start
 from node.store.archive import ArchiveReader, StoredReport
 from node.store.errors import (
+    ForeignStore,
     NewMemberRefused,
     SafetyMissing,
     SafetyRegression,
@@ -19,6 +20,7 @@ from node.store.store import Evidence, Head, Retention, Store
 __all__ = [
     "ArchiveReader",
     "Evidence",
+    "ForeignStore",
     "Head",
     "NewMemberRefused",
     "Retention",

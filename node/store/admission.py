@@ -4,7 +4,7 @@ from collections.abc import Collection
 
 from consensus.messages import QC
 from consensus.safety import SafetyState
-from node.store.errors import NewMemberRefused, SafetyMissing
+from node.store.errors import ForeignStore, NewMemberRefused, SafetyMissing
 from node.store.store import Store
 
 
@@ -22,12 +22,19 @@ def safety_for_start(
     A member without one begins only if all that its key ever signed is known to be nothing: the
     store was made together with the key (`Store.record_own_key`), or the operator says that the
     member is new and no epoch listed its key. `known_bls_keys` are the compressed keys of every
-    epoch that has begun. Raises `SafetyMissing`, `NewMemberRefused` or another `StoreError`.
+    epoch that has begun. Raises `SafetyMissing`, `NewMemberRefused` or another `StoreError`, which
+    is `ForeignStore` if the store was made for another member's key.
     """
     stored = store.load_safety(domain)
+    own = store.is_own_key(bls_key)
     if stored is not None:
+        if not own:
+            raise ForeignStore(
+                f"the store is not that of the BLS key {bls_key.hex()}: it remembers what another "
+                "member signed in this epoch. Set data_dir to this member's own data directory."
+            )
         return stored
-    if not store.is_own_key(bls_key):
+    if not own:
         if not new_member:
             raise SafetyMissing(
                 "the store knows nothing of what this member has signed in this epoch, so it must "

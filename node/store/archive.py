@@ -86,6 +86,10 @@ class Archive:
             (newest_ms - self._report_age_ms_max, _PRUNED_PER_SAVE_MAX),
         )
 
+    def is_empty(self) -> bool:
+        """Tell whether no report was ever kept."""
+        return not self._database.rows("SELECT 1 FROM report LIMIT 1")
+
     def mark_final(self, epoch: int, view: int) -> bool:
         """Note that a report's block is final; return False if the report is not here."""
         with self._database.transaction():

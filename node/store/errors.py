@@ -31,6 +31,10 @@ class SafetyMissing(StoreError):
     """A member has no safety state: what it signed before is unknown, so it must not sign."""
 
 
+class ForeignStore(StoreError):
+    """The store is another member's."""
+
+
 class NewMemberRefused(StoreError):
     """The operator called a member new whose key an epoch has listed already."""
 

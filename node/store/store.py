@@ -27,6 +27,8 @@ from node.store.schema import SAFETY_MIGRATIONS
 
 SAFETY_FILE = "safety.db"
 ARCHIVE_FILE = "archive.db"
+JOURNAL_DIRECTORY = "journal"
+"""Beside the two files stands what the member signed, see `node.journal`."""
 
 _PENDING_WRITES_MAX = 256
 """So many block writes at most wait for the next safety state to make them durable."""
@@ -150,10 +152,15 @@ class Store:
 
     def _instance(self, directory: Path) -> str:
         rows = self._database.rows("SELECT instance FROM store")
-        if not rows:
+        if not rows and self._archive.is_empty() and not (directory / JOURNAL_DIRECTORY).exists():
             raise StoreMissing(
                 f"the store in {directory} was never finished, so nothing was signed with it: run "
                 "`didyma init` again."
+            )
+        if not rows:
+            raise StoreDamaged(
+                f"{self._database.path} is empty, though the member has run with it. "
+                f"{DAMAGED_ADVICE}"
             )
         return str(rows[0][0])
 

@@ -19,6 +19,7 @@ from consensus.messages import QC, Block, Header
 from consensus.safety import SafetyState
 from node.store import (
     ArchiveReader,
+    ForeignStore,
     NewMemberRefused,
     Retention,
     SafetyMissing,
@@ -142,6 +143,25 @@ def test_an_unfinished_creation_can_be_finished(directory: Path) -> None:
     with pytest.raises(StoreMissing, match="never finished"):
         Store.open(directory)
     Store.create(directory).close()
+
+
+def test_an_emptied_store_is_damaged_not_new(directory: Path) -> None:
+    with Store.create(directory) as store:
+        store.save_safety(safety(5))
+    (directory / "journal").mkdir()
+    for file in directory.glob("safety.db*"):
+        file.unlink()
+    (directory / "safety.db").touch()
+    with pytest.raises(StoreDamaged, match="has run with it"):
+        Store.open(directory)
+
+
+def test_a_store_of_another_member_is_refused(directory: Path) -> None:
+    with Store.create(directory) as store:
+        store.record_own_key(KEY)
+        safety_for_start(store, D, GENESIS, KEY)
+        with pytest.raises(ForeignStore, match="another member signed"):
+            safety_for_start(store, D, GENESIS, b"x" * 48, new_member=True)
 
 
 def test_a_second_process_is_kept_out_and_told_who_is_in(directory: Path) -> None:
