@@ -35,6 +35,11 @@ class Entry(NamedTuple):
 LACKING = Entry(0, 0, 0)
 
 
+def body_bytes(feeds: int) -> int:
+    """Return the length of an observation's body for so many feeds."""
+    return _HEAD.size + feeds * _ENTRY.size
+
+
 @dataclass(frozen=True, slots=True)
 class ObservationBody:
     """An observation without its member and view; `observed_at_ms` is Unix time."""

@@ -13,6 +13,7 @@ from msgspec.structs import replace
 from nacl.exceptions import BadSignatureError
 from nacl.signing import VerifyKey
 
+from aggregation.observation import body_bytes
 from consensus import rules
 from consensus.committee import EpochContext, bitmap_of, signers_of
 from consensus.digests import proposal_digest, timeout_digest
@@ -70,7 +71,9 @@ class _Remembered(Generic[_Key, _Value]):
 class Verifier:
     """Checks signatures against the keys of one epoch."""
 
-    def __init__(self, context: EpochContext) -> None:
+    def __init__(self, context: EpochContext, feeds: int) -> None:
+        """Take the epoch and how many feeds an observation has, which bounds its size."""
+        self._body_bytes = body_bytes(feeds)
         members = context.configuration.members
         self._context = context
         self._bls = [G1Element.from_bytes(member.bls_key_compressed) for member in members]
@@ -158,6 +161,8 @@ class Verifier:
             return
         if observed.member >= self._context.n:
             raise InvalidMessage("an observation of a member beyond the committee")
+        if len(observed.body) != self._body_bytes:
+            raise InvalidMessage("an observation with another number of feeds than the table")
         digest = digest_of(self._context.domain, observed)
         self._check_ed25519(observed.member, digest, observed.signature)
         self._observed.add(observed, None)

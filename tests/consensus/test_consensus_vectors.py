@@ -140,7 +140,7 @@ def make() -> dict[str, Any]:
         "registration": registration,
     }
     shares = {i: keys.signer(i).vote(header_id) for i in (0, 2, 3)}
-    verifier = Verifier(context)
+    verifier = Verifier(context, 2)
     qc = verifier.certify_votes(header, header_id, shares)
     reported = {0: 0, 1: 3, 3: 3}
     timeouts = {i: (high, keys.signer(i).timeout(9, high)) for i, high in reported.items()}
@@ -255,14 +255,14 @@ def test_the_certificates_verify_from_the_json_alone(committed: Any) -> None:
         unhexed(given["link"]),
     )
     qc = QC(header, unhexed(committed["qc"]["bitmap"]), unhexed(committed["qc"]["aggregate"]))
-    Verifier(context).check_qc(qc)
+    Verifier(context, 2).check_qc(qc)
     groups = tuple(
         TimeoutGroup(group["high_qc_view"], unhexed(group["bitmap"]))
         for group in committed["tc"]["groups"]
     )
     tc = TC(committed["tc"]["view"], groups, unhexed(committed["tc"]["aggregate"]), qc)
-    Verifier(context).check_tc(tc)
-    verifier = Verifier(context)
+    Verifier(context, 2).check_tc(tc)
+    verifier = Verifier(context, 2)
     header_id = header.id(context.domain)
     assert hexed(header_id) == committed["digests"]["header"]["digest"]
     for member, share in committed["votes"].items():

@@ -79,7 +79,7 @@ class KeyedCommittee:
     @cached_property
     def verifier(self) -> Verifier:
         """A verifier that has seen nothing yet."""
-        return Verifier(self.context)
+        return Verifier(self.context, 2)
 
     @property
     def quorum(self) -> range:
@@ -132,14 +132,14 @@ class KeyedCommittee:
 
     def qc(self, header: Header, members: Iterable[int] | None = None) -> QC:
         shares = self.shares(header, self.quorum if members is None else members)
-        return Verifier(self.context).certify_votes(header, header.id(self.domain), shares)
+        return Verifier(self.context, 2).certify_votes(header, header.id(self.domain), shares)
 
     def timeout_shares(self, view: int, reported: dict[int, int]) -> dict[int, tuple[int, bytes]]:
         return {i: (high, self.signer(i).timeout(view, high)) for i, high in reported.items()}
 
     def tc(self, view: int, reported: dict[int, int], high_qc: QC | None = None) -> TC:
         shares = self.timeout_shares(view, reported)
-        return Verifier(self.context).certify_timeouts(
+        return Verifier(self.context, 2).certify_timeouts(
             view, shares, high_qc or self.context.genesis_qc
         )
 

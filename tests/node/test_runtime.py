@@ -107,7 +107,7 @@ class Rig:
             context,
             me,
             self.core,
-            verifier=Verifier(context),
+            verifier=Verifier(context, 2),
             signer=committee.signer(me),
             store=self.store,
             journal=None,
@@ -282,7 +282,7 @@ async def test_a_leader_counts_its_own_observation_and_its_own_vote(
         ((block_id, block, qc, _, _),) = r.seen.named("certified")
         assert block == proposal.block
         assert block_id == block.header.id(c.domain)
-        Verifier(c.context).check_qc(qc)
+        Verifier(c.context, 2).check_qc(qc)
 
 
 async def test_a_bad_share_is_found_its_sender_dropped_and_the_rest_certified(

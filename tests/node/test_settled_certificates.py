@@ -65,7 +65,7 @@ def proposal(justify: QC) -> Proposal:
 
 
 def knowing(qc: QC) -> Verifier:
-    verifier = Verifier(CONTEXT)
+    verifier = Verifier(CONTEXT, 2)
     verifier.check_qc(qc)
     return verifier
 
@@ -93,7 +93,7 @@ def test_a_forged_certificate_is_neither_used_nor_kept() -> None:
 
 
 def test_a_certificate_of_an_unknown_header_stays_and_is_verified() -> None:
-    verifier = Verifier(CONTEXT)
+    verifier = Verifier(CONTEXT, 2)
     came = proposal(forged())
     assert verifier.settled(came) is came
     with pytest.raises(InvalidMessage, match="does not verify"):
@@ -101,7 +101,7 @@ def test_a_certificate_of_an_unknown_header_stays_and_is_verified() -> None:
 
 
 def test_a_forged_certificate_never_stands_in_for_another() -> None:
-    verifier = Verifier(CONTEXT)
+    verifier = Verifier(CONTEXT, 2)
     with pytest.raises(InvalidMessage):
         verifier.check_qc(forged())
     came = proposal(certificate((0, 1, 2)))

@@ -37,13 +37,13 @@ def off_subgroup() -> bytes:
 
 def refuse_qc(committee: Any, qc: QC, why: str) -> None:
     with pytest.raises(InvalidMessage, match=why):
-        Verifier(committee.context).check_qc(qc)
+        Verifier(committee.context, 2).check_qc(qc)
 
 
 def test_a_qc_verifies_and_any_change_breaks_it(keyed: Any) -> None:
     c = keyed.Committee(4)
     qc = c.qc(c.block(1).header, [0, 2, 3])
-    Verifier(c.context).check_qc(qc)
+    Verifier(c.context, 2).check_qc(qc)
     replace = msgspec.structs.replace
     for changes in (
         {"view": 2},
@@ -65,12 +65,12 @@ def test_infinity_and_points_off_the_subgroup_are_refused(keyed: Any, point: byt
     refuse_qc(c, QC(header, bitmap_of([0, 1, 2]), point), r"point|infinity")
     tc = msgspec.structs.replace(c.tc(1, {0: 0, 1: 0, 2: 0}), aggregate=point)
     with pytest.raises(InvalidMessage, match=r"point|infinity"):
-        Verifier(c.context).check_tc(tc)
+        Verifier(c.context, 2).check_tc(tc)
     shares = {**c.shares(header, [0, 1]), 2: point}
     with pytest.raises(BadShares) as bad:
-        Verifier(c.context).certify_votes(header, header.id(c.domain), shares)
+        Verifier(c.context, 2).certify_votes(header, header.id(c.domain), shares)
     assert bad.value.signers == (2,)
-    assert not Verifier(c.context).is_share(0, header.id(c.domain), point)
+    assert not Verifier(c.context, 2).is_share(0, header.id(c.domain), point)
 
 
 def test_a_signature_counted_twice_is_no_quorum(keyed: Any) -> None:
@@ -81,7 +81,7 @@ def test_a_signature_counted_twice_is_no_quorum(keyed: Any) -> None:
     aggregate = bytes(PopSchemeMPL.aggregate(points))
     for signers in ([0, 1], [0, 1, 2], [0, 1, 3]):
         with pytest.raises(InvalidMessage):
-            Verifier(c.context).check_qc(QC(header, bitmap_of(signers), aggregate))
+            Verifier(c.context, 2).check_qc(QC(header, bitmap_of(signers), aggregate))
 
 
 def test_s5_nothing_is_good_in_another_epoch_or_network(keyed: Any) -> None:
@@ -92,14 +92,14 @@ def test_s5_nothing_is_good_in_another_epoch_or_network(keyed: Any) -> None:
         refuse_qc(there, qc, "does not verify")
         refuse_qc(there, here.context.genesis_qc, "genesis")
         with pytest.raises(InvalidMessage):
-            Verifier(there.context).check_tc(
+            Verifier(there.context, 2).check_tc(
                 here.tc(1, {0: 0, 1: 0, 2: 0}, there.context.genesis_qc)
             )
         with pytest.raises(InvalidMessage, match="Ed25519"):
-            Verifier(there.context).check_observed(here.observed(0, 1))
+            Verifier(there.context, 2).check_observed(here.observed(0, 1))
         header = here.block(1).header
         with pytest.raises(BadShares) as bad:
-            Verifier(there.context).certify_votes(
+            Verifier(there.context, 2).certify_votes(
                 header, header.id(there.domain), here.shares(header, range(3))
             )
         assert bad.value.signers == (0, 1, 2)
@@ -110,7 +110,7 @@ def test_a_tc_verifies_and_any_change_breaks_it(keyed: Any) -> None:
     qc = c.qc(c.block(2).header)
     tc = c.tc(5, {0: 0, 1: 2, 3: 2}, qc)
     assert [(g.high_qc_view, signers_of(g.bitmap)) for g in tc.groups] == [(0, (0,)), (2, (1, 3))]
-    Verifier(c.context).check_tc(tc)
+    Verifier(c.context, 2).check_tc(tc)
     replace = msgspec.structs.replace
     group = TimeoutGroup
     for groups in (
@@ -121,14 +121,14 @@ def test_a_tc_verifies_and_any_change_breaks_it(keyed: Any) -> None:
         (group(0, bitmap_of([0, 2])), group(2, bitmap_of([1, 3]))),
     ):
         with pytest.raises(InvalidMessage, match="does not verify"):
-            Verifier(c.context).check_tc(replace(tc, groups=groups))
+            Verifier(c.context, 2).check_tc(replace(tc, groups=groups))
     with pytest.raises(InvalidMessage, match="does not verify"):
-        Verifier(c.context).check_tc(replace(tc, view=6))
+        Verifier(c.context, 2).check_tc(replace(tc, view=6))
     with pytest.raises(InvalidMessage, match="older than"):
-        Verifier(c.context).check_tc(replace(tc, high_qc=c.context.genesis_qc))
+        Verifier(c.context, 2).check_tc(replace(tc, high_qc=c.context.genesis_qc))
     forged = replace(tc, high_qc=replace(qc, aggregate=tc.aggregate))
     with pytest.raises(InvalidMessage, match="a QC whose"):
-        Verifier(c.context).check_tc(forged)
+        Verifier(c.context, 2).check_tc(forged)
 
 
 @pytest.mark.parametrize("bad", [[0], [3], [1, 2], [0, 4, 6]])
@@ -145,7 +145,7 @@ def test_bad_shares_are_found_by_halving_and_the_others_certify(keyed: Any, bad:
     qc = c.verifier.certify_votes(header, block_id, left)
     assert signers_of(qc.bitmap) == tuple(left)
     if len(left) >= c.context.q:
-        Verifier(c.context).check_qc(qc)
+        Verifier(c.context, 2).check_qc(qc)
 
 
 def test_bad_timeout_shares_are_found_too(keyed: Any) -> None:
@@ -159,7 +159,7 @@ def test_bad_timeout_shares_are_found_too(keyed: Any) -> None:
         c.verifier.certify_timeouts(9, shares, qc)
     assert sorted(found.value.signers) == [2, 5]
     left = {i: share for i, share in shares.items() if i not in (2, 5)}
-    Verifier(c.context).check_tc(c.verifier.certify_timeouts(9, left, qc))
+    Verifier(c.context, 2).check_tc(c.verifier.certify_timeouts(9, left, qc))
 
 
 def test_shares_that_cancel_each_other_still_make_a_true_certificate(keyed: Any) -> None:
@@ -185,7 +185,7 @@ def test_members_whose_keys_cancel_each_other_do_not_stop_a_tc(keyed: Any) -> No
     assert keys[0] + keys[1] == G1Element()
     qc = c.qc(c.block(2).header)
     tc = c.tc(5, {0: 1, 1: 1, 2: 2, 3: 2, 4: 2}, qc)
-    Verifier(c.context).check_tc(tc)
+    Verifier(c.context, 2).check_tc(tc)
     with pytest.raises(BadShares) as found:
         c.verifier.certify_timeouts(
             5,
@@ -217,7 +217,7 @@ def test_a_proposal_is_checked_as_a_whole(keyed: Any) -> None:
     two = c.block(2, justify=qc, height=2, state=state, at_ms=keyed.GENESIS_MS + 800)
     good = c.proposal(two)
     leader = c.context.leader(2)
-    Verifier(c.context).check(leader, good)
+    Verifier(c.context, 2).check(leader, good)
     replace = msgspec.structs.replace
     forged_observation = c.rule.build(
         2,
@@ -236,15 +236,15 @@ def test_a_proposal_is_checked_as_a_whole(keyed: Any) -> None:
         replace(good, block=replace(two, payload=b"\xa1\x80")),
     ):
         with pytest.raises(InvalidMessage):
-            Verifier(c.context).check(leader, bad)
+            Verifier(c.context, 2).check(leader, bad)
     with pytest.raises(InvalidMessage, match="does not lead"):
-        Verifier(c.context).check(c.context.leader(3), good)
+        Verifier(c.context, 2).check(c.context.leader(3), good)
 
 
 def test_an_observation_is_bound_to_its_member_and_view(keyed: Any) -> None:
     c = keyed.Committee(4)
     observed = c.observed(1, 5)
-    verifier = Verifier(c.context)
+    verifier = Verifier(c.context, 2)
     verifier.check(1, ObservationMessage(observed))
     replace = msgspec.structs.replace
     with pytest.raises(InvalidMessage, match="another member's name"):
@@ -262,7 +262,7 @@ def test_fetched_blocks_and_handed_on_certificates_are_checked(keyed: Any) -> No
     qc = c.qc(one.header)
     replace = msgspec.structs.replace
     forged = replace(qc, aggregate=c.vote(0, one.header).share)
-    verifier = Verifier(c.context)
+    verifier = Verifier(c.context, 2)
     verifier.check(0, BlockResponse(one.header.id(c.domain), (one,)))
     with pytest.raises(InvalidMessage):
         verifier.check(0, BlockResponse(bytes(32), (replace(one, justify=forged),)))
@@ -280,7 +280,7 @@ def test_a_certificate_in_the_place_of_a_verified_one_gains_nothing(keyed: Any) 
     c = keyed.Committee(4)
     one = c.block(1)
     qc = c.qc(one.header, [0, 1, 2])
-    verifier = Verifier(c.context)
+    verifier = Verifier(c.context, 2)
     verifier.check_qc(qc)
     forged = msgspec.structs.replace(qc, bitmap=bitmap_of([1, 2, 3]))
     settled = verifier.settled(Certificate(forged, None))
@@ -297,7 +297,7 @@ def test_what_was_refused_is_not_remembered(keyed: Any) -> None:
     c = keyed.Committee(4)
     qc = c.qc(c.block(1).header)
     forged = msgspec.structs.replace(qc, bitmap=bitmap_of([1, 2, 3]))
-    verifier = Verifier(c.context)
+    verifier = Verifier(c.context, 2)
     for _ in range(2):
         with pytest.raises(InvalidMessage):
             verifier.check_qc(forged)
