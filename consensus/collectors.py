@@ -9,6 +9,9 @@ from dataclasses import dataclass, field
 
 from consensus.messages import Header
 
+ACCUSATIONS_MAX = 4
+"""So many contradictions of one member in one view are looked at."""
+
 
 @dataclass(slots=True)
 class VoteSlot:
@@ -18,7 +21,7 @@ class VoteSlot:
     block_id: bytes
     share: bytes
     bad: bool = False
-    accused: bool = False
+    accusations: int = 0
 
 
 class VoteCollector:
@@ -30,18 +33,19 @@ class VoteCollector:
         self._certifying: set[bytes] = set()
 
     def add(self, signer: int, header: Header, block_id: bytes, share: bytes) -> VoteSlot | None:
-        """Take a vote; return the signer's earlier one if it was for another block, but only once.
+        """Take a vote; return the signer's earlier one if it was for another block.
 
-        Two votes prove the offence; a flood of them must not make a flood of evidence.
+        Only so often: two votes prove the offence, and a flood of them must not make a flood of
+        evidence; but a first one with a bad share must not hide it either.
         """
         slots = self._views.setdefault(header.view, {})
         slot = slots.get(signer)
         if slot is None:
             slots[signer] = VoteSlot(header, block_id, share)
             return None
-        if slot.block_id == block_id or slot.accused:
+        if slot.block_id == block_id or slot.accusations >= ACCUSATIONS_MAX:
             return None
-        slot.accused = True
+        slot.accusations += 1
         return slot
 
     def take_quorum(self, view: int, block_id: bytes) -> Mapping[int, bytes] | None:
@@ -80,7 +84,7 @@ class TimeoutSlot:
     high_qc_view: int
     share: bytes
     bad: bool = False
-    accused: bool = False
+    accusations: int = 0
 
 
 @dataclass(slots=True)
@@ -97,15 +101,15 @@ class TimeoutCollector:
         self._views: dict[int, _TimeoutsOfView] = {}
 
     def add(self, signer: int, view: int, high_qc_view: int, share: bytes) -> TimeoutSlot | None:
-        """Take a timeout; return the signer's earlier one, once, if it reported another high QC."""
+        """Take a timeout; return the signer's earlier one, as of votes, if it reported another."""
         slots = self._views.setdefault(view, _TimeoutsOfView()).slots
         slot = slots.get(signer)
         if slot is None:
             slots[signer] = TimeoutSlot(high_qc_view, share)
             return None
-        if slot.high_qc_view == high_qc_view or slot.accused:
+        if slot.high_qc_view == high_qc_view or slot.accusations >= ACCUSATIONS_MAX:
             return None
-        slot.accused = True
+        slot.accusations += 1
         return slot
 
     def count(self, view: int) -> int:
