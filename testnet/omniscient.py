@@ -8,12 +8,13 @@ allows it is made, long before (and often although never) a conflicting certific
 from dataclasses import dataclass, field
 
 from consensus.committee import EpochContext
-from consensus.messages import Block, Header
+from consensus.messages import Block, Header, Observed
 from consensus.safety import SafetyState
+from testnet.stub_signatures import StubRule
 
 
 class PromiseBroken(AssertionError):
-    """A run in which one of S1, S2, S4 or A1 does not hold."""
+    """A run in which one of S1, S2, S3, S4 or A1 does not hold."""
 
 
 def _require(holds: bool, promise: str) -> None:
@@ -48,6 +49,8 @@ class Omniscient:
         self._final: dict[int, bytes] = {0: context.genesis_id}
         self._final_views: list[int] = [0]
         self._committed: dict[int, bytes] = {0: context.genesis_id}
+        self._time_ms: dict[bytes, int] = {context.genesis_id: context.genesis_time_ms}
+        self._observed: dict[int, dict[int, list[Observed]]] = {}
 
     @property
     def certifiable_views(self) -> int:
@@ -59,12 +62,42 @@ class Omniscient:
         """The final block of each height, as the members said."""
         return self._committed
 
+    def observed(self, observed: Observed) -> None:
+        """Note an observation that an honest member signs."""
+        of_view = self._observed.setdefault(observed.view, {})
+        of_view.setdefault(observed.member, []).append(observed)
+
     def learn(self, block_id: bytes, block: Block) -> None:
-        """Note a block that an honest member accepted."""
-        if block_id not in self._parent:
-            parent_id = self._context.id_of(block.justify)
-            self._parent[block_id] = (parent_id, block.justify.view)
-            self._view[block_id] = block.view
+        """Judge a block that a member accepted: S3, as far as a simulated observation goes."""
+        if block_id in self._parent:
+            return
+        parent_id = self._context.id_of(block.justify)
+        self._parent[block_id] = (parent_id, block.justify.view)
+        self._view[block_id] = block.view
+        self._time_ms[block_id] = block.header.observed_at_ms
+        self._judge_range(block, self._time_ms[parent_id])
+
+    def _judge_range(self, block: Block, parent_time_ms: int) -> None:
+        honest = self._observed.get(block.view, {})
+        times_ms = [
+            int.from_bytes(one.body, "big") for several in honest.values() for one in several
+        ]
+        at_ms = block.header.observed_at_ms
+        _require(
+            (bool(times_ms) and min(times_ms) <= at_ms <= max(times_ms))
+            or at_ms == parent_time_ms + 1,
+            f"S3: the time of view {block.view} is outside what honest members observed",
+        )
+        included = StubRule.decode(block.payload)
+        for one in included:
+            _require(
+                one.member in self._faulty or one in honest.get(one.member, ()),
+                f"S3: an observation that member {one.member} never made",
+            )
+        _require(
+            len({one.member for one in included}) == len(included) >= self._context.q,
+            f"S3: no quorum observed for view {block.view}",
+        )
 
     def voted(self, member: int, header: Header, block_id: bytes, durable: SafetyState) -> None:
         """Judge a vote at the moment it is signed."""

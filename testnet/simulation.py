@@ -1,17 +1,18 @@
 """A whole committee in one thread: the very `Core`, a seeded queue of events, and every fault.
 
-Delay, loss, repetition, reordering, partitions, slow disks, clock skew and crashes at any effect
-boundary, with a restart from what was durable. A run depends on its arguments and its seed alone:
-`python -m testnet.simulation --nodes 4 --seed 17 --trace` shows what happened.
+Delay, loss, repetition, reordering, partitions, slow disks, clock skew, crashes at any effect
+boundary with a restart from what was durable, and Byzantine members (`testnet/byzantine.py`). A run
+depends on its arguments and its seed alone: `python -m testnet.simulation --nodes 4 --seed 17
+--trace` shows what happened; `--count 1000000 --jobs 2` is a long run.
 """
 
 import argparse
 import heapq
+import multiprocessing
 import sys
 import time
-from collections import deque
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from random import Random
 
 from consensus import effects as fx
@@ -31,7 +32,9 @@ from consensus.messages import (
 )
 from consensus.messages import Certificate as CertificateMessage
 from consensus.safety import SafetyState
+from testnet.byzantine import Coalition
 from testnet.omniscient import Omniscient
+from testnet.simulated_node import Conditions, Disk, Event, Intercept, Node
 from testnet.stub_signatures import (
     GENESIS_STATE,
     GENESIS_TIME_MS,
@@ -40,81 +43,14 @@ from testnet.stub_signatures import (
     stub_context,
 )
 
-Intercept = Callable[["Node", int, Message], list[Message]]
-"""What a faulty node sends to a member in place of a message: nothing, that one, others."""
+Cut = Callable[[Node, Node, Message], bool]
+"""Whether the network loses a message on its way from a node to another."""
+
+SCENARIO_VIEWS_MIN = 8
 
 
 class SimulationFailed(AssertionError):
     """A run that went wrong; the text says how to see it again."""
-
-
-@dataclass(frozen=True, slots=True)
-class Conditions:
-    """What the network, the disks and the power do; chances are in permille."""
-
-    delay_ms: tuple[int, int] = (1, 5)
-    loss: int = 0
-    repetition: int = 0
-    disk_ms: tuple[int, int] = (0, 0)
-    crash: int = 0
-    """The chance that a node dies before an effect; never more than f at once by chance."""
-    down_ms: tuple[int, int] = (100, 4000)
-
-
-@dataclass(slots=True)
-class Disk:
-    """What survives a crash. What was written after the last safety state may be lost."""
-
-    safety: SafetyState
-    head: Checkpoint
-    blocks: dict[bytes, Block] = field(default_factory=dict)
-    pending: list[Callable[["Disk"], None]] = field(default_factory=list)
-
-    def write(self, change: Callable[["Disk"], None]) -> None:
-        """Make a change that the next safety state makes durable."""
-        self.pending.append(change)
-
-    def save(self, safety: SafetyState) -> None:
-        """Make a safety state durable, and what was written before it."""
-        self.flush(len(self.pending))
-        self.safety = safety
-
-    def flush(self, count: int) -> None:
-        """Apply so many of the pending changes and lose the others."""
-        for change in self.pending[:count]:
-            change(self)
-        self.pending.clear()
-
-
-class Node:
-    """One process of one member: a core, a disk, timers, and the effects still to be performed."""
-
-    def __init__(self, member: int, disk: Disk, side: int = 0) -> None:
-        self.member = member
-        self.side = side
-        """Which of a member's twins this is; 0 unless it is faulty."""
-        self.disk = disk
-        self.core: Core | None = None
-        self.life = 0
-        self.timer = 0
-        self.observing = 0
-        self.skew_ms = 0
-        self.intercept: Intercept | None = None
-        self.writing = False
-        self.effects: deque[fx.Effect] = deque()
-        self.to_self: deque[Message] = deque()
-        self.events: deque[Callable[[Core, int], list[fx.Effect]]] = deque()
-        self.committed: list[bytes] = []
-        self.evidence: list[fx.Equivocation] = []
-        self.faults: list[fx.PeerFault] = []
-        self.refused: list[str] = []
-        self.halted: str | None = None
-
-    @property
-    def running(self) -> Core:
-        """The core of a node that is up."""
-        assert self.core is not None
-        return self.core
 
 
 class Simulation:
@@ -130,9 +66,10 @@ class Simulation:
         twins: Sequence[int] = (),
         faulty: Sequence[int] = (),
         asleep: Sequence[int] = (),
+        schedule: Sequence[int] = (),
         trace: bool = False,
     ) -> None:
-        self.context: EpochContext = stub_context(n, timing)
+        self.context: EpochContext = stub_context(n, timing, schedule=tuple(schedule))
         self.seed = seed
         self.random = Random(seed)
         self.conditions = conditions or Conditions()
@@ -142,18 +79,28 @@ class Simulation:
         self.now_ms = GENESIS_TIME_MS
         self.trace: list[str] | None = [] if trace else None
         self.groups: list[set[int]] | None = None
-        self._queue: list[tuple[int, int, Callable[[], None]]] = []
+        self.cut: Cut | None = None
+        self.coalition: Coalition | None = None
+        self.faults = 0
+        """Crashes, partitions, lost messages and Byzantine deeds so far."""
+        self.highest_view = 0
+        """The highest view that a node has entered."""
+        self._queue: list[tuple[int, int, Callable[..., None], tuple[object, ...]]] = []
         self._count = 0
+        self._progress = 0
         self._everyone = tuple(range(n))
-        self._rule = StubRule(n)
+        self.rule = StubRule(n)
         self.nodes = [
             Node(member, self.empty_disk(), side)
             for member in range(n)
             for side in range(2 if member in twins else 1)
         ]
+        self.nodes_of = [
+            [node for node in self.nodes if node.member == member] for member in self._everyone
+        ]
         for node in self.nodes:
             if node.member not in asleep:
-                self.after(0, lambda node=node: self.start(node))  # type: ignore[misc]
+                self.after(0, self.start, node)
 
     def empty_disk(self) -> Disk:
         """Return the disk of a member that never took part."""
@@ -172,16 +119,19 @@ class Simulation:
         if node.core is not None:
             return
         disk = node.disk
-        node.core = Core(self.context, node.member, self._rule, disk.safety, disk.head)
+        node.core = Core(self.context, node.member, self.rule, disk.safety, disk.head)
         above = [block for block in disk.blocks.values() if block.view > disk.head.view]
-        self._note(node, "starts")
+        if self.trace is not None:
+            self._note(node, "starts")
         self._enqueue(node, lambda core, now_ms: core.start(above, now_ms))
 
     def crash(self, node: Node) -> None:
         """Kill a node; a random part of what was not yet durable is lost."""
         if node.core is None:
             return
-        self._note(node, "crashes")
+        if self.trace is not None:
+            self._note(node, "crashes")
+        self.faults += 1
         disk = node.disk
         disk.flush(self.random.randint(0, len(disk.pending)))
         node.core = None
@@ -196,18 +146,19 @@ class Simulation:
         for node in self.nodes:
             self.start(node)
 
-    def after(self, delay_ms: int, action: Callable[[], None]) -> None:
+    def after(self, delay_ms: int, action: Callable[..., None], *arguments: object) -> None:
         """Do something later."""
         self._count += 1
-        heapq.heappush(self._queue, (self.now_ms + delay_ms, self._count, action))
+        heapq.heappush(self._queue, (self.now_ms + delay_ms, self._count, action, arguments))
 
     def run(self, duration_ms: int, until: Callable[[], bool] | None = None) -> bool:
         """Let time pass; stop early, and return True, once `until` holds."""
         end_ms = self.now_ms + duration_ms
+        queue, pop = self._queue, heapq.heappop
         try:
-            while self._queue and self._queue[0][0] <= end_ms:
-                self.now_ms, _, action = heapq.heappop(self._queue)
-                action()
+            while queue and queue[0][0] <= end_ms:
+                self.now_ms, _, action, arguments = pop(queue)
+                action(*arguments)
                 if until is not None and until():
                     return True
         except Exception as error:
@@ -220,8 +171,16 @@ class Simulation:
         self.run(0)
         nodes = [node for node in self.honest if node.core is not None]
         goal = max(node.running.root.height for node in nodes) + more
-        done = self.run(within_ms, lambda: all(n.running.root.height >= goal for n in nodes))
-        if not done:
+        seen = -1
+
+        def reached() -> bool:
+            nonlocal seen
+            if seen == self._progress:
+                return False  # Nothing was committed since it was looked at.
+            seen = self._progress
+            return all(node.core is not None and node.core.root.height >= goal for node in nodes)
+
+        if not self.run(within_ms, reached):
             heights = [node.running.root.height for node in nodes]
             views = [node.running.view for node in nodes]
             text = f"no {more} more commits within {within_ms} ms: heights {heights}, views {views}"
@@ -241,51 +200,44 @@ class Simulation:
         except InvalidMessage as error:
             to.refused.append(f"{sender}: {error}")
             return
-        self._enqueue(to, lambda core, now_ms: handle(core, sender, message, now_ms), sender)
+        to.events.append((sender, message))
+        self._work(to)
 
-    def _enqueue(
-        self,
-        node: Node,
-        event: Callable[[Core, int], list[fx.Effect]],
-        sender: int | None = None,
-    ) -> None:
-        def guarded(core: Core, now_ms: int) -> list[fx.Effect]:
-            try:
-                return event(core, now_ms)
-            except InvalidMessage as error:
-                # Only what a peer sent may be refused; from anywhere else it would be our fault.
-                if sender is None:
-                    raise
-                node.refused.append(f"{sender}: {error}")
-                return []
-
-        node.events.append(guarded)
+    def _enqueue(self, node: Node, event: Event) -> None:
+        node.events.append(event)
         self._work(node)
 
     def _later(
         self, node: Node, delay_ms: int, event: Callable[[Core, int], list[fx.Effect]]
     ) -> None:
-        life = node.life
+        self.after(delay_ms, self._come, node, node.life, event)
 
-        def come() -> None:
-            if node.life == life and node.core is not None:
-                self._enqueue(node, event)
-
-        self.after(delay_ms, come)
+    def _come(self, node: Node, life: int, event: Event) -> None:
+        if node.life == life and node.core is not None:
+            node.events.append(event)
+            self._work(node)
 
     def _work(self, node: Node) -> None:
         """Perform effects in order; then own messages; then the next event."""
+        effects, to_self, events = node.effects, node.to_self, node.events
         while node.core is not None and not node.writing and node.halted is None:
-            if node.effects:
-                if self._dies_by_chance(node):
+            if effects:
+                if self.conditions.crash and self._dies_by_chance(node):
                     return
-                self._perform(node, node.effects.popleft())
-            elif node.to_self:
-                message = node.to_self.popleft()
-                node.effects.extend(handle(node.core, node.member, message, self._clock(node)))
-            elif node.events:
-                event = node.events.popleft()
-                node.effects.extend(event(node.core, self._clock(node)))
+                self._perform(node, effects.popleft())
+            elif to_self:
+                message = to_self.popleft()
+                effects.extend(handle(node.core, node.member, message, self._clock(node)))
+            elif events:
+                event = events.popleft()
+                if not isinstance(event, tuple):
+                    effects.extend(event(node.core, self._clock(node)))
+                    continue
+                # Only what a peer sent may be refused; from anywhere else it would be our fault.
+                try:
+                    effects.extend(handle(node.core, *event, self._clock(node)))
+                except InvalidMessage as error:
+                    node.refused.append(f"{event[0]}: {error}")
             else:
                 return
 
@@ -294,12 +246,12 @@ class Simulation:
 
     def _dies_by_chance(self, node: Node) -> bool:
         conditions = self.conditions
-        if not conditions.crash or self.random.randrange(1000) >= conditions.crash:
+        if self.random.random() * 1000 >= conditions.crash:
             return False
         if sum(other.core is None for other in self.nodes) >= self.context.f:
             return False
         self.crash(node)
-        self.after(self.random.randint(*conditions.down_ms), lambda: self.start(node))
+        self.after(self.random.randint(*conditions.down_ms), self.start, node)
         return True
 
     # From the core to the world.
@@ -308,8 +260,17 @@ class Simulation:
         disk, judge, sign = node.disk, self.judge, self.signatures
         member = node.member
         honest = member not in self.faulty
-        self._note(node, effect)
+        if self.trace is not None:
+            self._note(node, effect)
         match effect:
+            case fx.SetTimer(view=view, duration_ms=duration_ms):
+                node.timer += 1
+                self._set_timer(node, view, duration_ms, node.timer)
+            case fx.EnteredView(view=view):
+                self._progress += 1
+                self.highest_view = max(self.highest_view, view)
+                if honest and self.coalition is not None:
+                    self.coalition.entered(view)
             case fx.Persist(safety=safety):
                 self._persist(node, safety)
             case fx.StoreBlock(block_id=block_id, block=block):
@@ -342,9 +303,6 @@ class Simulation:
                 self._send(node, (asker,), BlockResponse(request.block_id, blocks))
             case fx.Observe():
                 self._observe(node, effect)
-            case fx.SetTimer(view=view, duration_ms=duration_ms):
-                node.timer += 1
-                self._set_timer(node, view, duration_ms, node.timer)
             case fx.SetGraceTimer(view=view, duration_ms=duration_ms):
                 self._later(node, duration_ms, lambda core, now: core.on_grace(view, now))
             case fx.SetFetchTimer(block_id=block_id, duration_ms=duration_ms):
@@ -356,6 +314,7 @@ class Simulation:
             case fx.Committed(block_id=block_id, block=block):
                 if honest:
                     judge.commits(member, block_id, block)
+                self._progress += 1
                 node.committed.append(block_id)
                 head = Checkpoint(
                     block_id,
@@ -372,11 +331,11 @@ class Simulation:
                 node.faults.append(effect)
             case fx.Halt(reason=reason):
                 node.halted = reason
-            case fx.Certified() | fx.EnteredView():
+            case fx.Certified():
                 pass
 
     def _persist(self, node: Node, safety: SafetyState) -> None:
-        delay_ms = self.random.randint(*self.conditions.disk_ms)
+        delay_ms = self._draw(self.conditions.disk_ms)
         if not delay_ms:
             node.disk.save(safety)
             return
@@ -410,6 +369,8 @@ class Simulation:
         def observe(_core: Core, now_ms: int) -> list[fx.Effect]:
             if node.observing == number:
                 observed = self.signatures.observed(node.member, effect.view, now_ms)
+                if node.member not in self.faulty:
+                    self.judge.observed(observed)
                 self._send(node, effect.to, ObservationMessage(observed))
             return []
 
@@ -449,32 +410,37 @@ class Simulation:
     # The wires.
 
     def _send(self, node: Node, to: Sequence[int], message: Message) -> None:
+        if self.coalition is not None and node.member not in self.faulty:
+            self.coalition.saw(node.member, message)
         for member in to:
             if member == node.member:
                 if not isinstance(message, CertificateMessage | BlockRequest):
                     node.to_self.append(message)
-                continue
-            sent = [message] if node.intercept is None else node.intercept(node, member, message)
-            for one in sent:
-                self.send(node, member, one)
+            elif node.intercept is None:
+                self.send(node, member, message)
+            else:
+                for one in node.intercept(node, member, message):
+                    self.send(node, member, one)
 
     def send(self, node: Node, member: int, message: Message) -> None:
         """Put a message on the wire from a node to every node of a member."""
-        conditions, random = self.conditions, self.random
-        for other in self.nodes:
-            if other.member != member or not self._connected(node, other):
+        conditions, random = self.conditions, self.random.random
+        for other in self.nodes_of[member]:
+            if not self._connected(node, other) or (
+                self.cut is not None and self.cut(node, other, message)
+            ):
                 continue
-            if conditions.loss and random.randrange(1000) < conditions.loss:
+            if conditions.loss and random() * 1000 < conditions.loss:
+                self.faults += 1
                 continue
-            copies = 1
-            if conditions.repetition and random.randrange(1000) < conditions.repetition:
-                copies = 2
-            for _ in range(copies):
-                self._deliver_later(node.member, other, message)
+            self.after(self._draw(conditions.delay_ms), self.deliver, node.member, other, message)
+            if conditions.repetition and random() * 1000 < conditions.repetition:
+                delay_ms = self._draw(conditions.delay_ms)
+                self.after(delay_ms, self.deliver, node.member, other, message)
 
-    def _deliver_later(self, sender: int, other: Node, message: Message) -> None:
-        delay_ms = self.random.randint(*self.conditions.delay_ms)
-        self.after(delay_ms, lambda: self.deliver(sender, other, message))
+    def _draw(self, bounds: tuple[int, int]) -> int:
+        low, high = bounds
+        return low + int(self.random.random() * (high - low + 1)) if high > low else low
 
     def _connected(self, one: Node, other: Node) -> bool:
         if one.side != other.side and one.member in self.faulty and other.member in self.faulty:
@@ -512,10 +478,11 @@ def handle(core: Core, sender: int, message: Message, now_ms: int) -> list[fx.Ef
 def chaos(n: int, seed: int, *, trace: bool = False) -> Simulation:
     """Run one scenario of random faults, then heal everything and require progress.
 
-    Raises `SimulationFailed`, which names the seed.
+    In two of three, f members are Byzantine and stay so. Every run has at least 8 views, a fault,
+    and a commit by every honest member after the last fault of the network, the disks and the
+    power. Raises `SimulationFailed`, which names the seed.
     """
     random = Random(f"chaos {seed}")
-    fast = random.randrange(2) == 0
     timing = Timing(
         round_interval_ms=random.choice((0, 250)), base_timeout_ms=random.choice((400, 1000))
     )
@@ -524,36 +491,108 @@ def chaos(n: int, seed: int, *, trace: bool = False) -> Simulation:
         loss=random.choice((0, 20, 100, 250)),
         repetition=random.choice((0, 50)),
         disk_ms=(0, random.choice((0, 0, 10, 80))),
-        crash=0 if fast else random.choice((0, 1, 5)),
+        crash=random.choice((0, 0, 0, 1, 5)),
     )
-    simulation = Simulation(n, seed, timing=timing, conditions=conditions, trace=trace)
+    f = stub_context(n).f
+    faulty = random.sample(range(n), f) if random.randrange(3) else []
+    simulation = Simulation(
+        n, seed, timing=timing, conditions=conditions, faulty=faulty, trace=trace
+    )
+    if faulty:
+        simulation.coalition = Coalition(simulation, Random(f"byzantine {seed}"))
     for node in simulation.nodes:
         node.skew_ms = random.randint(-200, 200)
-    span_ms = 8 * timing.base_timeout_ms
-    for _ in range(random.randint(1, 4)):
-        _plan_fault(simulation, random, span_ms)
-    simulation.run(span_ms)
-    simulation.groups = None
-    simulation.conditions = replace(conditions, delay_ms=(1, 10), loss=0, crash=0, disk_ms=(0, 0))
-    simulation.after(0, simulation.restart_all)
-    simulation.require_commits(3, 60 * timing.base_timeout_ms)
+    _break_and_heal(simulation, random, long=random.randrange(32) == 0)
+    _require_nobody_wronged(simulation)
     return simulation
 
 
-def _plan_fault(simulation: Simulation, random: Random, span_ms: int) -> None:
+def _break_and_heal(simulation: Simulation, random: Random, *, long: bool) -> None:
+    timing = simulation.context.configuration.timing
+    conditions = simulation.conditions
+    pace_ms = max(timing.round_interval_ms, 2 * conditions.delay_ms[1])
+    span_ms = 8 * timing.base_timeout_ms
+    count = random.randint(1, 4 if long else 3)
+    for _ in range(count):
+        _plan_fault(simulation, random, span_ms if long else 4 * pace_ms, span_ms // 2)
+    views = 10_000 if long else SCENARIO_VIEWS_MIN - 2
+
+    def broken() -> bool:
+        return simulation.highest_view >= views and simulation.faults > 0
+
+    simulation.run(span_ms, broken)
+    simulation.faults += 1
+    simulation.groups = None
+    simulation.cut = None
+    simulation.conditions = replace(conditions, delay_ms=(1, 10), loss=0, crash=0, disk_ms=(0, 0))
+    simulation.after(0, simulation.restart_all)
+    simulation.require_commits(2, 60 * timing.base_timeout_ms)
+    limit_ms = 60 * timing.base_timeout_ms
+    if not simulation.run(limit_ms, lambda: simulation.highest_view >= SCENARIO_VIEWS_MIN):
+        raise SimulationFailed(f"no {SCENARIO_VIEWS_MIN} views within {limit_ms} ms ({simulation})")
+
+
+def _plan_fault(simulation: Simulation, random: Random, begin_max_ms: int, length_ms: int) -> None:
     """Crash a node, or cut the network in two, for a while; more than f may be down at once."""
-    begin_ms, length_ms = random.randrange(span_ms), random.randrange(span_ms // 2)
+    begin_ms, length_ms = random.randrange(begin_max_ms), random.randrange(length_ms)
     if random.randrange(2):
         node = random.choice(simulation.nodes)
-        simulation.after(begin_ms, lambda: simulation.crash(node))
-        simulation.after(begin_ms + length_ms, lambda: simulation.start(node))
+        simulation.after(begin_ms, simulation.crash, node)
+        simulation.after(begin_ms + length_ms, simulation.start, node)
         return
     count = len(simulation.nodes)
     side = set(random.sample(range(count), random.randint(1, count - 1)))
-    simulation.after(
-        begin_ms, lambda: setattr(simulation, "groups", [side, set(range(count)) - side])
-    )
-    simulation.after(begin_ms + length_ms, lambda: setattr(simulation, "groups", None))
+    simulation.after(begin_ms, _part, simulation, [side, set(range(count)) - side])
+    simulation.after(begin_ms + length_ms, _part, simulation, None)
+
+
+def _part(simulation: Simulation, groups: list[set[int]] | None) -> None:
+    simulation.groups = groups
+    simulation.faults += groups is not None
+
+
+def _require_nobody_wronged(simulation: Simulation) -> None:
+    """No honest member halts, and none is accused by another."""
+    for node in simulation.honest:
+        accused = {one.member for one in node.evidence} | {one.member for one in node.faults}
+        if node.halted is not None or not accused <= simulation.faulty:
+            text = f"member {node.member} halts: {node.halted}, or accuses one of {accused}"
+            raise SimulationFailed(f"{text} ({simulation})")
+
+
+def _run_seeds(task: tuple[int, range]) -> tuple[int, float, list[str]]:
+    """Run scenarios; return how many, their CPU seconds, and what failed."""
+    n, seeds = task
+    begun = time.process_time()
+    failures = []
+    for seed in seeds:
+        try:
+            chaos(n, seed)
+        except SimulationFailed as error:
+            failures.append(str(error))
+    return len(seeds), time.process_time() - begun, failures
+
+
+def run_many(
+    n: int, seeds: range, jobs: int = 1, batch: int = 250
+) -> Iterator[tuple[int, float, list[str]]]:
+    """Run scenarios in so many processes; yield (count, CPU seconds, failures) of each batch."""
+    tasks = [(n, seeds[i : i + batch]) for i in range(0, len(seeds), batch)]
+    if jobs <= 1:
+        yield from map(_run_seeds, tasks)
+        return
+    with multiprocessing.get_context("spawn").Pool(jobs) as pool:
+        yield from pool.imap_unordered(_run_seeds, tasks)
+
+
+def _show(n: int, seed: int) -> int:
+    try:
+        shown = chaos(n, seed, trace=True)
+    except SimulationFailed as error:
+        print(f"failed: {error}", file=sys.stderr)
+        return 1
+    print("\n".join(shown.trace or ()))
+    return 0
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -562,21 +601,44 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--nodes", type=int, default=4)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--count", type=int, default=1)
+    parser.add_argument("--jobs", type=int, default=1, help="processes that share the scenarios")
     parser.add_argument("--trace", action="store_true", help="show every effect of every node")
     given = parser.parse_args(arguments)
-    begun = time.process_time()
-    for seed in range(given.seed, given.seed + given.count):
-        try:
-            simulation = chaos(given.nodes, seed, trace=given.trace)
-        except SimulationFailed as error:
-            print(f"failed: {error}", file=sys.stderr)
-            return 1
-        if simulation.trace is not None:
-            print("\n".join(simulation.trace))
-    spent = time.process_time() - begun
-    print(f"{given.count} scenarios, {given.count / spent * 60:.0f} a minute and core")
-    return 0
+    done, spent, failed = 0, 0.0, 0
+    if given.trace:
+        failed += sum(_show(given.nodes, given.seed + i) for i in range(given.count))
+    seeds = range(given.seed, given.seed + given.count)
+    shown = time.monotonic()
+    for count, seconds, failures in run_many(given.nodes, seeds, given.jobs):
+        done, spent, failed = done + count, spent + seconds, failed + len(failures)
+        for failure in failures:
+            print(f"failed: {failure}", file=sys.stderr, flush=True)
+        if time.monotonic() - shown > 10:
+            shown = time.monotonic()
+            print(f"{done} of {given.count}, {rate(done, spent)}", file=sys.stderr, flush=True)
+    print(f"{done} scenarios, {failed} failed, {rate(done, spent)}")
+    return 1 if failed else 0
 
+
+def rate(count: int, cpu_seconds: float) -> str:
+    """Say how fast scenarios were run."""
+    return f"{count / max(cpu_seconds, 0.001) * 60:.0f} a minute and core"
+
+
+__all__ = [
+    "Conditions",
+    "Cut",
+    "Disk",
+    "Intercept",
+    "Node",
+    "Simulation",
+    "SimulationFailed",
+    "chaos",
+    "handle",
+    "main",
+    "rate",
+    "run_many",
+]
 
 if __name__ == "__main__":
     sys.exit(main())

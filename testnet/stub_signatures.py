@@ -70,7 +70,7 @@ def stub_context(
     epoch: int = 0,
     schedule: tuple[int, ...] = (),
 ) -> EpochContext:
-    """Return an epoch of n members whose keys are placeholders; `schedule` leads its first views."""
+    """Return an epoch of n members with placeholders for keys; `schedule` leads its first views."""
     members = tuple(
         Member(bytes([i + 1]) * 128, bytes([i + 1]) * 48, bytes([i + 1]) * 32, bytes([i + 1]) * 20)
         for i in range(n)
@@ -100,7 +100,7 @@ class StubRule:
 
     def digest(self, view: int, payload: bytes) -> Digest:
         """Return the hash of the payload's bytes."""
-        self._decode(payload)
+        self.decode(payload)
         return _hash(b"payload", payload)
 
     def apply(self, parent_state: State, parent_time_ms: int, view: int, payload: bytes) -> Outcome:
@@ -116,7 +116,7 @@ class StubRule:
         self, parent_state: State, parent_time_ms: int, view: int, payload: bytes
     ) -> Outcome:
         assert isinstance(parent_state, bytes)
-        observations = self._decode(payload)
+        observations = self.decode(payload)
         if len(observations) < self._q:
             raise InvalidPayload("too few observations")
         last = -1
@@ -135,7 +135,9 @@ class StubRule:
             state=state,
         )
 
-    def _decode(self, payload: bytes) -> tuple[Observed, ...]:
+    @staticmethod
+    def decode(payload: bytes) -> tuple[Observed, ...]:
+        """Return the observations in a payload; raise `InvalidPayload` if it holds none."""
         try:
             return _decoder.decode(payload)
         except msgspec.DecodeError as error:
@@ -205,9 +207,10 @@ class StubSignatures:
         for signer, high in reported.items():
             by_view.setdefault(high, []).append(signer)
         groups = tuple(TimeoutGroup(high, bitmap_of(by_view[high])) for high in sorted(by_view))
-        return TC(view, groups, self._tc_aggregate(view, groups), high_qc)
+        return TC(view, groups, self.tc_aggregate(view, groups), high_qc)
 
-    def _tc_aggregate(self, view: int, groups: Sequence[TimeoutGroup]) -> bytes:
+    def tc_aggregate(self, view: int, groups: Sequence[TimeoutGroup]) -> bytes:
+        """Return the aggregate of these members' shares on leaving a view."""
         preimage = [group.high_qc_view.to_bytes(8, "big") + group.bitmap for group in groups]
         return _hash(b"tc", self._context.domain, view.to_bytes(8, "big"), *preimage) * 3
 
@@ -273,7 +276,7 @@ class StubSignatures:
             return
         rules.check_tc(self._context, tc)
         self._check_qc(tc.high_qc)
-        if tc.aggregate != self._tc_aggregate(tc.view, tc.groups):
+        if tc.aggregate != self.tc_aggregate(tc.view, tc.groups):
             raise InvalidMessage("a TC that nobody made")
         self._known.add(tc)
 
