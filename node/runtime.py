@@ -32,6 +32,9 @@ from node.verifier import BadShares, Verifier
 if TYPE_CHECKING:
     from trio_typing import TaskStatus  # libp2p brings stubs of trio that lack the name
 
+VERIFICATIONS_MAX = 8
+"""Messages that are verified at the same time; more wait with the network."""
+
 _log = structlog.get_logger("node.runtime")
 
 
@@ -134,6 +137,10 @@ class Runtime:
         self._words_of = words_of
         self._events = events
         self._turn = trio.Lock()
+        # A place of its own for the disk: however many signatures are being verified, a vote that
+        # is to be made durable never queues behind them.
+        self._disk = trio.CapacityLimiter(1)
+        self._verifying = trio.CapacityLimiter(VERIFICATIONS_MAX)
         self._to_self: deque[Callable[[], list[fx.Effect]]] = deque()
         self._timer = trio.CancelScope()
         self._observing = trio.CancelScope()
@@ -176,7 +183,9 @@ class Runtime:
                 if self._verifier.is_cheap(message):
                     self._verifier.check(member, message)
                 else:
-                    await trio.to_thread.run_sync(self._verifier.check, member, message)
+                    await trio.to_thread.run_sync(
+                        self._verifier.check, member, message, limiter=self._verifying
+                    )
                 await self._step(lambda m=message: self._handle(member, m))  # type: ignore[misc]
             except InvalidMessage as error:
                 self._accuse(member, str(error))
@@ -232,7 +241,9 @@ class Runtime:
             match effect:
                 case fx.Persist(safety=safety):
                     begun_ns = time.monotonic_ns()
-                    await trio.to_thread.run_sync(self._store.save_safety, safety)
+                    await trio.to_thread.run_sync(
+                        self._store.save_safety, safety, limiter=self._disk
+                    )
                     self._events.persisted(time.monotonic_ns() - begun_ns)
                     if self._journal is not None:
                         self._journal.persisted(safety)
