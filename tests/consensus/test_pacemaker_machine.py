@@ -148,7 +148,7 @@ def test_the_view_of_a_member_against_a_model(bench: Callable[..., Any], thoroug
     run_state_machine_as_test(
         Machine,
         settings=settings(
-            max_examples=400 if thorough else 25,
+            max_examples=250 if thorough else 25,
             stateful_step_count=40 if thorough else 20,
             deadline=None,
             suppress_health_check=list(HealthCheck),

@@ -355,7 +355,7 @@ def test_no_vote_is_forgotten_whatever_crashes(bench: Callable[..., Any], thorou
     run_state_machine_as_test(
         Machine,
         settings=settings(
-            max_examples=600 if thorough else 30,
+            max_examples=250 if thorough else 30,
             stateful_step_count=50 if thorough else 25,
             deadline=None,
             suppress_health_check=list(HealthCheck),

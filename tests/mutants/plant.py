@@ -161,9 +161,12 @@ def cpu_seconds_of_children() -> float:
 
 def execute(scratch: Path, arguments: Sequence[str]) -> tuple[int, str, float]:
     """Run Python with the copied packages first; return its exit code, output and CPU seconds."""
+    # The packages beside the tests if there are any, else the installed ones.
+    beside = str(ROOT) if (ROOT / "consensus" / "__init__.py").exists() else None
+    path = [str(scratch), beside, os.environ.get("PYTHONPATH")]
     environment = {
         **os.environ,
-        "PYTHONPATH": os.pathsep.join(filter(None, [str(scratch), os.environ.get("PYTHONPATH")])),
+        "PYTHONPATH": os.pathsep.join(filter(None, path)),
         "HYPOTHESIS_STORAGE_DIRECTORY": str(scratch / "hypothesis"),
     }
     for name in [name for name in environment if name.startswith("PYTEST_")]:
