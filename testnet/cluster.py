@@ -229,6 +229,7 @@ class Cluster:
             tasks = [
                 background.create_task(self._look()),
                 background.create_task(record.chain.run()),
+                *(background.create_task(_until_lost(child)) for child in (exchanges, chain)),
             ]
             record.deployment_gas = await deployer.deploy(rpc, deployment.network)
             self._go_on("waiting for the first live prices")
@@ -402,6 +403,13 @@ class Cluster:
         return all(
             takes_part(status, newest - _VIEWS_BEHIND_MAX) for status in self._watch.statuses
         )
+
+
+async def _until_lost(child: Child) -> None:
+    """Raise `ChildFailed` when a process that all others need is gone."""
+    status = await child.ended()
+    how = f"was killed by signal {-status}" if status < 0 else f"ended with status {status}"
+    raise ChildFailed(f"the process {child.name} {how}: {child.last_words()}")
 
 
 def _doing(node: Child, status: Status | None) -> str:

@@ -23,12 +23,12 @@ def directory(tmp_path: Path) -> Iterator[Path]:
     deadline = time.monotonic() + 10
     while processes_of(place) and time.monotonic() < deadline:
         time.sleep(0.1)
-    assert processes_of(place) == []
+    assert processes_of(place) == {}
 
 
-def processes_of(directory: Path) -> list[str]:
-    """Return the command lines of processes that name a testnet's directory, or belong to it."""
-    found = []
+def processes_of(directory: Path) -> dict[int, str]:
+    """Return the command lines of processes whose log is in a testnet's directory, by id."""
+    found = {}
     for entry in Path("/proc").iterdir():
         try:
             command = (entry / "cmdline").read_bytes().replace(b"\0", b" ").decode()
@@ -36,7 +36,7 @@ def processes_of(directory: Path) -> list[str]:
         except OSError:
             continue
         if str(directory) in log and int(entry.name) != os.getpid():
-            found.append(command)
+            found[int(entry.name)] = command
     return found
 
 
@@ -120,6 +120,23 @@ def test_a_testnet_that_never_certified_is_not_ok(directory: Path) -> None:
     summary = last_line(process)
     assert summary["ok"] is False
     assert process.returncode == 1
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["chain", "exchanges"])
+def test_a_testnet_ends_when_what_all_need_has_died(directory: Path, name: str) -> None:
+    process = start(directory, "--duration", "600")
+    wait_for_phase(process, "running")
+    (victim,) = (
+        number
+        for number, command in processes_of(directory).items()
+        if f"-m testnet.{name} " in command
+    )
+    os.kill(victim, signal.SIGSEGV)
+    summary = last_line(process)
+    assert summary["ok"] is False
+    assert process.returncode == 1
+    assert f"the process {name} was killed by signal 11" in str(summary["violations"])
 
 
 def test_a_directory_in_use_is_refused(tmp_path: Path) -> None:
