@@ -35,13 +35,22 @@ def write_encrypted(
 
 def read_document(path: Path, what: str, version: int) -> dict[str, Any]:
     """Return a key file's JSON after its shape and its costs were checked."""
-    try:
-        document = json.loads(read_secret(path, what))
-    except (ValueError, RecursionError):
-        raise KeyFileError(f"the {what} {path} is not JSON; restore it from a backup") from None
-    if not isinstance(document, dict) or document.get("version") != version:
-        raise KeyFileError(f"the {what} {path} is not a key file of version {version}")
+    content = read_secret(path, what, lambda content: _table_in(content).get("version") == version)
+    document = _table_in(content)
+    if document.get("version") != version:
+        raise KeyFileError(
+            f"the {what} {path} is not a key file of version {version}; correct its path in the "
+            "configuration, or restore the file from a backup"
+        )
     return document
+
+
+def _table_in(content: bytes) -> dict[str, Any]:
+    try:
+        document = json.loads(content)
+    except (ValueError, RecursionError):
+        return {}
+    return document if isinstance(document, dict) else {}
 
 
 def decrypt(

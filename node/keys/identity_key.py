@@ -65,7 +65,7 @@ def load_identity_key(path: Path, password: Password) -> IdentityKey:
     from cryptography.hazmat.primitives import serialization
     from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-    content = read_secret(path, _WHAT)
+    content = read_secret(path, _WHAT, _is_encrypted_key)
     if _MARK not in content:
         raise KeyFileError(
             f"the {_WHAT} {path} is not an encrypted PKCS#8 key; encrypt it with "
@@ -89,7 +89,11 @@ def load_identity_key(path: Path, password: Password) -> IdentityKey:
 
 def identity_public_key_of(path: Path) -> bytes | None:
     """Return the public key that a key file names, if it does, without opening it."""
-    return _named_public_key(read_secret(path, _WHAT))
+    return _named_public_key(read_secret(path, _WHAT, _is_encrypted_key))
+
+
+def _is_encrypted_key(content: bytes) -> bool:
+    return _MARK in content
 
 
 def _named_public_key(content: bytes) -> bytes | None:

@@ -3,6 +3,7 @@
 import os
 import secrets
 import stat
+from collections.abc import Callable
 from pathlib import Path
 
 from node.errors import KeyFileError
@@ -53,8 +54,12 @@ def sync_directory(path: Path) -> None:
         os.close(descriptor)
 
 
-def read_secret(path: Path, what: str) -> bytes:
-    """Return the content of a private file; raise `KeyFileError` if others can read it."""
+def read_secret(path: Path, what: str, is_ours: Callable[[bytes], bool]) -> bytes:
+    """Return the content of a private file; raise `KeyFileError` if others can read it.
+
+    Only of a file whose content `is_ours` is the operator told to change the owner or the mode: a
+    wrong path may lead to anything, `/etc/shadow` included.
+    """
     try:
         # Without O_NONBLOCK, opening a pipe that nobody writes to would wait for ever.
         descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
@@ -69,21 +74,36 @@ def read_secret(path: Path, what: str) -> bytes:
         status = os.fstat(file.fileno())
         if not stat.S_ISREG(status.st_mode):
             raise KeyFileError(f"the {what} {path} is not a regular file")
-        _refuse_others(path, status, FILE_MODE)
         content = file.read(SECRET_BYTES_MAX + 1)
     if len(content) > SECRET_BYTES_MAX:
         raise KeyFileError(f"the {what} {path} is longer than {SECRET_BYTES_MAX} bytes")
+    if is_ours(content):
+        _refuse_others(path, status, FILE_MODE)
+    elif _others_may_open(status):
+        raise KeyFileError(
+            f"{path} can be opened by other users (mode {stat.S_IMODE(status.st_mode):04o}), which "
+            f"no {what} may be: correct its path if that is another file, else make it its "
+            "owner's alone (mode 0600)"
+        )
     return content
 
 
 def _refuse_others(path: Path, status: os.stat_result, mode: int) -> None:
-    if status.st_uid not in (os.geteuid(), 0):
+    if _is_foreign(status):
         raise KeyFileError(
             f"{path} belongs to another user; `chown` it to the one that runs the node"
         )
-    if status.st_mode & 0o077:
+    if _others_may_open(status):
         found = stat.S_IMODE(status.st_mode)
         raise KeyFileError(
             f"{path} is open to other users (mode {found:04o}); run `chmod {mode:o} {path}`, and "
             "make new keys if others could have read it"
         )
+
+
+def _is_foreign(status: os.stat_result) -> bool:
+    return status.st_uid not in (os.geteuid(), 0)
+
+
+def _others_may_open(status: os.stat_result) -> bool:
+    return _is_foreign(status) or bool(status.st_mode & 0o077)

@@ -109,6 +109,18 @@ def test_a_key_file_that_others_can_open_is_refused_with_the_remedy(
         LOADERS[kind](path, PASSWORD)
 
 
+@every_kind
+def test_no_command_is_advised_for_a_file_that_is_no_key(tmp_path: Path, kind: str) -> None:
+    path = tmp_path / "shadow"
+    path.write_text("root:*:19000:0:99999:7:::\n" * 20)
+    path.chmod(0o640)
+    with pytest.raises(KeyFileError, match="correct its path") as caught:
+        LOADERS[kind](path, PASSWORD)
+    with pytest.raises(KeyFileError, match="correct its path") as caught_password:
+        read_password(path)
+    assert "chmod" not in f"{caught.value} {caught_password.value}"
+
+
 def test_a_directory_that_others_can_enter_is_refused_with_the_remedy(tmp_path: Path) -> None:
     (tmp_path / "open").mkdir(mode=0o755)
     (tmp_path / "open").chmod(0o755)
