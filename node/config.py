@@ -4,11 +4,12 @@ Nothing here reads a file; `node.config_file` does, and says on which line a val
 """
 
 import re
-from ipaddress import ip_address
+from ipaddress import IPv4Address, IPv6Address, ip_address
 from pathlib import Path
 from typing import Annotated, Literal, NamedTuple, Self
 from urllib.parse import urlsplit
 
+import idna
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
 from node.addresses import parse_address
@@ -16,7 +17,9 @@ from node.addresses import parse_address
 NAME_PATTERN = re.compile(r"[a-z0-9][a-z0-9._-]{0,39}")
 """What members, networks and chains may be called: file names, labels and JSON keys alike."""
 
-_MULTIADDR = re.compile(r"/(ip4|ip6|dns|dns4|dns6)/[^/\s]+/tcp/(\d{1,5})")
+_MULTIADDR = re.compile(r"/(ip4|ip6|dns|dns4|dns6)/([^/\s%]+)/tcp/([0-9]{1,5})")
+_HOST_LABEL = re.compile(r"(?!-)[A-Za-z0-9-]{1,63}(?<!-)")
+_HOST_NAME_MAX = 253
 
 
 class ListenAddress(NamedTuple):
@@ -54,7 +57,8 @@ def _listen_address(value: object) -> object:
         return value
     host, colon, port = value.rpartition(":")
     host = host.removeprefix("[").removesuffix("]")
-    if not colon or not host or not re.fullmatch(r"\d{1,5}", port) or int(port) > 65535:
+    usable = colon and (_is_ip(host) or _is_host_name(host)) and re.fullmatch("[0-9]{1,5}", port)
+    if not usable or int(port) > 65535:
         raise ValueError('must be "host:port", for example "127.0.0.1:9480"')
     return ListenAddress(host, int(port))
 
@@ -69,11 +73,58 @@ def _loopback(address: ListenAddress) -> ListenAddress:
 
 
 def check_multiaddr(text: str) -> str:
-    """Return a multiaddr over TCP; raise `ValueError`."""
-    match = _MULTIADDR.fullmatch(text)
-    if match is None or int(match[2]) > 65535:
-        raise ValueError('must look like "/ip4/203.0.113.7/tcp/9400" or "/dns4/host/tcp/9400"')
+    """Return a multiaddr over TCP that can be dialed; raise `ValueError`."""
+    _, _, port = _multiaddr_parts(text)
+    if port == 0:
+        raise ValueError("must have the port that the member listens at, which is not 0")
     return text
+
+
+def check_listen_multiaddr(text: str) -> str:
+    """Return a multiaddr over TCP to listen at; raise `ValueError`. Port 0 picks a free one."""
+    kind, host, _ = _multiaddr_parts(text)
+    if kind.startswith("dns"):
+        raise ValueError(
+            f"cannot listen at the name {host}: give an IP address of this machine, such as "
+            '"/ip4/0.0.0.0/tcp/9400" for all of them'
+        )
+    return text
+
+
+def _multiaddr_parts(text: str) -> tuple[str, str, int]:
+    match = _MULTIADDR.fullmatch(text)
+    if match is None or int(match[3]) > 65535:
+        raise ValueError('must look like "/ip4/203.0.113.7/tcp/9400" or "/dns4/host/tcp/9400"')
+    kind, host, port = match[1], match[2], int(match[3])
+    try:
+        if kind == "ip4":
+            IPv4Address(host)
+        elif kind == "ip6":
+            IPv6Address(host)
+    except ValueError:
+        raise ValueError(f"must hold an IPv{kind[-1]} address, which {host!r} is not") from None
+    if kind.startswith("dns") and not _is_host_name(host):
+        raise ValueError(f"must hold a host name, which {host!r} is not")
+    return kind, host, port
+
+
+def _is_ip(text: str) -> bool:
+    try:
+        ip_address(text)
+    except ValueError:
+        return False
+    return True
+
+
+def _is_host_name(text: str) -> bool:
+    labels = text.removesuffix(".").split(".")
+    if len(text) > _HOST_NAME_MAX or not all(map(_HOST_LABEL.fullmatch, labels)):
+        return False
+    try:
+        idna.encode(text, uts46=True)  # as libp2p does: it refuses more than a pattern can say
+    except UnicodeError:
+        return False
+    return True
 
 
 def _url_of(*schemes: str) -> AfterValidator:
@@ -99,6 +150,7 @@ Name = Annotated[str, AfterValidator(check_name)]
 Listen = Annotated[ListenAddress, BeforeValidator(_listen_address)]
 LoopbackListen = Annotated[Listen, AfterValidator(_loopback)]
 Multiaddr = Annotated[str, AfterValidator(check_multiaddr)]
+ListenMultiaddr = Annotated[str, AfterValidator(check_listen_multiaddr)]
 HttpUrl = Annotated[str, _url_of("http", "https")]
 WebSocketUrl = Annotated[str, _url_of("ws", "wss")]
 Address = Annotated[bytes, BeforeValidator(_address), Field(min_length=20, max_length=20)]
@@ -148,7 +200,7 @@ class PeerSection(Section):
 class P2pSection(Section):
     """The committee's own network."""
 
-    listen: Multiaddr = "/ip4/0.0.0.0/tcp/9400"
+    listen: ListenMultiaddr = "/ip4/0.0.0.0/tcp/9400"
     peers: tuple[PeerSection, ...] = Field(default=(), max_length=128)
 
     @model_validator(mode="after")

@@ -1,17 +1,16 @@
-"""Whether a configuration fits the files that it names, without opening any key."""
+"""Whether a configuration fits the files that it names, and their passwords open the keys."""
 
 from collections.abc import Callable
-from functools import partial
 from pathlib import Path
 from typing import TypeVar
 
 from node import network_file
 from node.config import Config
 from node.errors import OperatorError, Problem
-from node.keys.account_key import account_address_of
-from node.keys.bls_key import bls_public_key_of
-from node.keys.identity_key import identity_public_key_of
-from node.keys.password import read_password
+from node.keys.account_key import account_address_of, load_account_key
+from node.keys.bls_key import bls_public_key_of, load_bls_key
+from node.keys.identity_key import identity_public_key_of, load_identity_key
+from node.keys.password import Password, read_password
 from node.network_file import NetworkFile
 
 _Found = TypeVar("_Found")
@@ -20,8 +19,8 @@ _Found = TypeVar("_Found")
 def check_files(config: Config) -> list[Problem]:
     """Return everything that would keep a node with this configuration from working.
 
-    Looks at the committee file, at modes and public parts of the key files, at the password files,
-    and at whether all of them are of the same member.
+    Looks at the committee file, opens the key files with their passwords, and sees whether all of
+    them are of the same member.
     """
     check = _FileCheck()
     keys = config.keys
@@ -30,19 +29,17 @@ def check_files(config: Config) -> list[Problem]:
         config.node.network_file,
         lambda: network_file.load(config.node.network_file),
     )
-    identity = check.found(
-        "keys.identity", keys.identity, lambda: identity_public_key_of(keys.identity)
+    identity = check.key(
+        "identity",
+        keys.identity,
+        keys.identity_password_file,
+        identity_public_key_of,
+        load_identity_key,
     )
-    bls = account = None
-    if (path := keys.bls) is not None:
-        bls = check.found("keys.bls", path, lambda: bls_public_key_of(path))
-    if (account_path := keys.account) is not None:
-        account = check.found(
-            "keys.account", account_path, lambda: account_address_of(account_path)
-        )
-    for name in ("identity_password_file", "bls_password_file", "account_password_file"):
-        if (file := getattr(keys, name)) is not None:
-            check.found(f"keys.{name}", file, partial(read_password, file))
+    bls = check.key("bls", keys.bls, keys.bls_password_file, bls_public_key_of, load_bls_key)
+    account = check.key(
+        "account", keys.account, keys.account_password_file, account_address_of, load_account_key
+    )
     if network is not None:
         problems = [
             *_member_problems(config, network, identity, bls, account),
@@ -62,6 +59,26 @@ class _FileCheck:
         except OperatorError as error:
             self.problems.append(Problem(str(path), str(error), key))
             return None
+
+    def key(
+        self,
+        kind: str,
+        path: Path | None,
+        password_path: Path | None,
+        public_part_of: Callable[[Path], bytes | None],
+        load: Callable[[Path, Password], object],
+    ) -> bytes | None:
+        """Return the public part that a key file names; open the key if nothing else is wrong."""
+        if path is None or password_path is None:
+            return None
+        key, before = f"keys.{kind}", len(self.problems)
+        public_part = self.found(key, path, lambda: public_part_of(path))
+        password = self.found(
+            f"{key}_password_file", password_path, lambda: read_password(password_path)
+        )
+        if password is not None and len(self.problems) == before:
+            self.found(key, path, lambda: load(path, password))
+        return public_part
 
 
 def _member_problems(

@@ -110,9 +110,11 @@ def _syntax_error(path: Path, error: Exception) -> ConfigFileError:
     # tomllib repeats at most one character of the file, never a value.
     found = re.search(r"line (\d+)", str(error))
     where = f"{path}:{found[1]}" if found else str(path)
-    problem = Problem(
-        where, str(error), remedy="mend the TOML syntax; texts stand in double quotes"
-    )
+    message, remedy = str(error), "mend the TOML syntax; texts stand in double quotes"
+    if isinstance(error, RecursionError):
+        message = "nests lists or tables too deeply to be read"
+        remedy = "look for brackets that are never closed; no setting needs more than three levels"
+    problem = Problem(where, message, remedy=remedy)
     return _refused(path, [problem])
 
 

@@ -29,7 +29,7 @@ def init(directory: Path, name: str | None, listen: str | None, password_file: P
 
     Asks for what is not given as an option. Nothing that exists is overwritten.
     """
-    from node.config import check_multiaddr, check_name
+    from node.config import check_listen_multiaddr, check_name
     from node.keys.password import read_password
     from node.node_directory import create_node_directory
 
@@ -43,7 +43,7 @@ def init(directory: Path, name: str | None, listen: str | None, password_file: P
     listen = listen or DEFAULT_LISTEN
     for option, check, value in (
         ("--name", check_name, name),
-        ("--listen", check_multiaddr, listen),
+        ("--listen", check_listen_multiaddr, listen),
     ):
         try:
             check(value)

@@ -90,7 +90,7 @@ def test_init_takes_a_password_from_a_private_file_only(tmp_path: Path) -> None:
     arguments = ("init", tmp_path / "node", "--name", "a", "--password-file", password)
     result = invoke(*arguments)
     assert result.exit_code == 3
-    assert "chmod 600" in result.stderr
+    assert "mode 0600" in result.stderr
     password.chmod(0o600)
     assert invoke(*arguments).exit_code == 0
     assert (
@@ -126,6 +126,16 @@ def test_a_committee_is_assembled_signed_and_taken(operators: Path, tmp_path: Pa
         + "]"
     }
     assert invoke("config", "check", "-c", config, environ=environ).exit_code == 0
+    # A password that opens nothing is found before the node runs.
+    passwords = operators / "alice" / "passwords"
+    for kind in ("identity", "bls", "account"):
+        right = (passwords / f"{kind}.password").read_bytes()
+        (passwords / f"{kind}.password").write_text("a password that is wrong\n")
+        refused = invoke("config", "check", "-c", config, "--json", environ=environ)
+        (passwords / f"{kind}.password").write_bytes(right)
+        (problem,) = json.loads(refused.stderr)["error"]["problems"]
+        assert problem["key"] == f"keys.{kind}"
+        assert "wrong password" in problem["message"]
     # Another member's keys do not fit, an unsigned file does not do, and both are told at once.
     taken.write_bytes(file.read_bytes())
     (operators / "alice" / "passwords" / "bls.password").chmod(0o644)

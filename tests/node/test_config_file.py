@@ -5,9 +5,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from node.config import ChainSection, Config, ListenAddress
+from node.config import (
+    ChainSection,
+    Config,
+    ListenAddress,
+    check_listen_multiaddr,
+    check_multiaddr,
+)
 from node.config_file import load_config, read_config
 from node.errors import ConfigFileError
+from node.network.address import endpoint_of, listen_endpoint_of
 
 MINIMAL = """\
 [node]
@@ -26,6 +33,12 @@ chain_id = 1
 rpc_urls = ["https://rpc.example.org/v3/a-secret-access-key"]
 oracle = "0x5aAeb6053F3E94C9b9A09f33669435E7Ef1BeAed"
 publish = false
+"""
+
+PEER = """
+[[p2p.peers]]
+member = "bob"
+address = "/dns4/host.example/tcp/9400"
 """
 
 
@@ -73,6 +86,15 @@ def test_every_problem_is_said_at_once_with_its_line_key_and_remedy(tmp_path: Pa
     [
         ('[p2p]\nlisten = "0.0.0.0:9400"', "p2p.listen", 10),
         ('[p2p]\nlisten = "/ip4/0.0.0.0/tcp/70000"', "p2p.listen", 10),
+        ('[p2p]\nlisten = "/ip6/zz/tcp/9410"', "p2p.listen", 10),
+        ('[p2p]\nlisten = "/ip6/fe80::1%eth0/tcp/9410"', "p2p.listen", 10),
+        ('[p2p]\nlisten = "/ip4/1.2.3/tcp/9410"', "p2p.listen", 10),
+        ('[p2p]\nlisten = "/dns4/node.example.org/tcp/9410"', "p2p.listen", 10),
+        (PEER.replace("host.example", "-host"), "p2p.peers[0].address", 11),
+        (PEER.replace("host.example", "a..b"), "p2p.peers[0].address", 11),
+        (PEER.replace("host.example", "h" * 64), "p2p.peers[0].address", 11),
+        (PEER.replace("9400", "0"), "p2p.peers[0].address", 11),
+        ('[api]\nlisten = "no host:9480"', "api.listen", 10),
         ('[api]\nlisten = "9480"', "api.listen", 10),
         ('[api]\nlisten = "localhost:99999"', "api.listen", 10),
         ('[control]\nlisten = "0.0.0.0:9481"', "control.listen", 10),
@@ -102,6 +124,35 @@ def test_a_node_that_signs_or_pays_must_have_the_key_for_it(tmp_path: Path, sect
     else:
         text = MINIMAL.replace("[node]", f"[node]\n{section}")
     assert "keys." in str(refusal(written(tmp_path, text)))
+
+
+@given(
+    st.sampled_from(["ip4", "ip6", "dns", "dns4", "dns6"]),
+    st.one_of(
+        st.ip_addresses().map(str),
+        st.text("abz019.:-_", max_size=20),
+        st.text(max_size=8),
+        st.sampled_from(["localhost", "node.example.org", "xn--bcher-kva.example", "a_b"]),
+    ),
+    st.integers(0, 70_000),
+)
+def test_what_is_taken_can_be_dialed_and_listened_at(kind: str, host: str, port: int) -> None:
+    text = f"/{kind}/{host}/tcp/{port}"
+    for check, parse in (
+        (check_multiaddr, endpoint_of),
+        (check_listen_multiaddr, listen_endpoint_of),
+    ):
+        try:
+            check(text)
+        except ValueError:
+            continue
+        assert parse(text).port == port
+
+
+def test_a_file_that_nests_too_deeply_is_told_so(tmp_path: Path) -> None:
+    (problem,) = refusal(written(tmp_path, "x = " + "[" * 50_000)).problems
+    assert "too deeply" in problem.message
+    assert "double quotes" not in problem.remedy
 
 
 def test_a_syntax_error_names_its_line(tmp_path: Path) -> None:
