@@ -208,6 +208,12 @@ class Runtime:
                 return core.on_block_request(sender, message, now_ms)
             case wire.BlockResponse():
                 return core.on_block_response(sender, message, now_ms)
+            case wire.HandoverShare():
+                return core.on_handover_share(sender, message, now_ms)
+            case wire.HandoverCertificate():
+                return core.on_handover_certificate(message, now_ms)
+            case _:
+                return []
 
     def _accuse(self, member: int, reason: str) -> None:
         _log.warning("peer.invalid", member=member, reason=reason)

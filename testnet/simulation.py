@@ -24,9 +24,15 @@ from consensus.messages import (
     Block,
     BlockRequest,
     BlockResponse,
+    Candidate,
+    Change,
+    HandoverCertificate,
+    HandoverShare,
     Message,
     ObservationMessage,
     Proposal,
+    Successor,
+    SuccessorRequest,
     Timeout,
     Vote,
 )
@@ -121,6 +127,8 @@ class Simulation:
         disk = node.disk
         node.core = Core(self.context, node.member, self.rule, disk.safety, disk.head)
         above = [block for block in disk.blocks.values() if block.view > disk.head.view]
+        if node.change is not None:
+            node.core.on_change(node.change)
         if self.trace is not None:
             self._note(node, "starts")
         self._enqueue(node, lambda core, now_ms: core.start(above, now_ms))
@@ -140,6 +148,13 @@ class Simulation:
         node.effects.clear()
         node.to_self.clear()
         node.events.clear()
+
+    def approve(self, change: Change) -> None:
+        """Tell every node of a next epoch that a quorum approved."""
+        for node in self.nodes:
+            node.change = change
+            if node.core is not None:
+                node.core.on_change(change)
 
     def restart_all(self) -> None:
         """Start every node that is down."""
@@ -294,6 +309,26 @@ class Simulation:
             case fx.SendCertificate(certificate=certificate):
                 others = [other for other in self._everyone if other != member]
                 self._send(node, others, certificate)
+            case fx.SendClosingQC(certificate=certificate, to=behind):
+                self._send(node, (behind,), certificate)
+            case fx.SendHandoverShare(terms=terms):
+                if honest:
+                    judge.hands_over(member, terms, disk.safety)
+                handing = HandoverShare(
+                    terms.configuration_hash,
+                    terms.deciding_id,
+                    terms.observed_at_ms,
+                    sign.share(member, terms.digest),
+                )
+                self._send(node, self._everyone, handing)
+            case fx.CertifyHandover():
+                self._certify_handover(node, effect)
+            case fx.SendHandoverCertificate(certificate=handover, to=behind):
+                self._send(node, (behind,), handover)
+            case fx.HandedOver(certificate=handover):
+                node.handed_over = effect
+                others = [other for other in self._everyone if other != member]
+                self._send(node, others, handover)
             case fx.SendRequest(request=request, to=to):
                 self._send(node, to, request)
             case fx.SendResponse(response=response, to=asker):
@@ -323,6 +358,7 @@ class Simulation:
                     block.header.observed_at_ms,
                     effect.state,
                     block,
+                    effect.successor,
                 )
                 disk.write(lambda d: setattr(d, "head", head))
             case fx.Equivocation():
@@ -395,6 +431,14 @@ class Simulation:
         tc = self.signatures.tc(effect.view, reported, effect.high_qc)
         self._later(node, 2, lambda core, now: core.on_timeout_certificate(tc, now))
 
+    def _certify_handover(self, node: Node, effect: fx.CertifyHandover) -> None:
+        bad = self.signatures.bad_handover_shares(effect.terms, effect.shares)
+        if bad:
+            self._later(node, 3, lambda core, now: core.on_bad_handover_shares(bad, now))
+            return
+        certificate = self.signatures.handover_certificate(effect.terms, list(effect.shares))
+        self._later(node, 2, lambda core, now: core.on_handover_certificate(certificate, now))
+
     def _stored_chain(self, disk: Disk, request: BlockRequest) -> tuple[Block, ...]:
         blocks: list[Block] = []
         block = disk.blocks.get(request.block_id)
@@ -414,7 +458,7 @@ class Simulation:
             self.coalition.saw(node.member, message)
         for member in to:
             if member == node.member:
-                if not isinstance(message, CertificateMessage | BlockRequest):
+                if not isinstance(message, CertificateMessage | BlockRequest | HandoverCertificate):
                     node.to_self.append(message)
             elif node.intercept is None:
                 self.send(node, member, message)
@@ -473,6 +517,12 @@ def handle(core: Core, sender: int, message: Message, now_ms: int) -> list[fx.Ef
             return core.on_block_request(sender, message, now_ms)
         case BlockResponse():
             return core.on_block_response(sender, message, now_ms)
+        case HandoverShare():
+            return core.on_handover_share(sender, message, now_ms)
+        case HandoverCertificate():
+            return core.on_handover_certificate(message, now_ms)
+        case Candidate() | SuccessorRequest() | Successor():
+            return []  # The shell's.
 
 
 def chaos(n: int, seed: int, *, trace: bool = False) -> Simulation:
