@@ -24,7 +24,7 @@ from aggregation.table import FeedTable
 from consensus.committee import EpochContext
 from consensus.errors import InvalidPayload
 from consensus.handover import change_digest, check_approvers
-from consensus.messages import PAYLOAD_BYTES_MAX, Change, Observed
+from consensus.messages import PAYLOAD_BYTES_MAX, Block, Change, Observed
 from consensus.payload import Outcome, State
 from consensus.types import Digest
 from node.epoch_file import from_document
@@ -82,6 +82,11 @@ def digest_of(domain: bytes, observed: Observed) -> bytes:
 @lru_cache(maxsize=512)
 def _digest_of_body(domain: bytes, view: int, member: int, body: bytes) -> bytes:
     return observation_digest(domain, view, member, decode_body(body))
+
+
+def is_priced(block: Block) -> bool:
+    """Tell whether a block's answers count: those after the deciding block of an epoch do not."""
+    return block.header.feed_root != NO_ROOT
 
 
 class AggregationRule:

@@ -402,8 +402,8 @@ class Simulation:
         node.observing += 1
         number = node.observing
 
-        def observe(_core: Core, now_ms: int) -> list[fx.Effect]:
-            if node.observing == number:
+        def observe(core: Core, now_ms: int) -> list[fx.Effect]:
+            if node.observing == number and not core.safety.closed:
                 observed = self.signatures.observed(node.member, effect.view, now_ms)
                 if node.member not in self.faulty:
                     self.judge.observed(observed)
