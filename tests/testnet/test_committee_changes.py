@@ -15,7 +15,10 @@ import pytest
 
 from node.config import EndpointSection, PeerSection
 from node.journal import Certified, Entry, HandedOver, Persisted, Signed, read_journal
+from node.network_file import load
 from node.node_directory import create_node_directory, write_config
+from testnet.audit.epochs import epoch_cases
+from testnet.audit.verdict import judge as judge_case
 from testnet.deployment import (
     KEY_ITERATIONS,
     PORTS_PER_NODE,
@@ -23,6 +26,7 @@ from testnet.deployment import (
     NodePorts,
     make_network,
 )
+from testnet.manifest import ChainEntry, Manifest
 from testnet.ports import free_ports
 
 PATIENCE_S = 120
@@ -38,6 +42,7 @@ class Net:
     nodes: list[MemberNode]
     processes: dict[int, "subprocess.Popen[bytes]"]
     stack: ExitStack
+    manifest: Manifest
 
     def start(self, index: int) -> None:
         log = self.stack.enter_context((self.directory / f"node{index}.log").open("ab"))
@@ -123,7 +128,14 @@ def net(tmp_path: Path) -> Iterator[Net]:
                 metrics_listen=f"127.0.0.1:{node.ports.metrics}",
             )
             write_config(node.directory, settings)
-        net = Net(tmp_path, nodes, {}, stack)
+        manifest = Manifest(
+            seed=3,
+            origin_ms=now_ms,
+            start_minute=market["start_minute"],
+            members=(),
+            chain=ChainEntry("embedded", 1, "0x" + 40 * "0"),
+        )
+        net = Net(tmp_path, nodes, {}, stack, manifest)
         try:
             yield net
         finally:
@@ -214,6 +226,13 @@ def judge(net: Net) -> None:
             elif isinstance(entry, Certified):
                 known = certified.setdefault(entry.domain, {}).setdefault(entry.view, entry)
                 assert known.id == entry.id
+    data = [node.directory.path / "data" for node in net.nodes]
+    cases = epoch_cases(net.manifest, load(net.directory / "network.json"), data)
+    assert [len(case.members) for case in cases] == [4, 5, 7, 4]
+    for case in cases:
+        verdict = judge_case(case)
+        assert verdict.ok, verdict.violations
+        assert verdict.reports_checked > 3
     assert len(endings) == 3
     assert all(len(how) == 1 for how in endings.values())
     for domain, ending in after.items():
