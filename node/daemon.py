@@ -109,8 +109,8 @@ class Node:
         self._network = committee_file.load(config.node.network_file)
         keys = load_keys(config.keys)
         joins = _epoch_to_join(config, self._network)
-        if joins is None:
-            _check_listed(config, self._network.members, self._network.name, keys)
+        listing = joins or self._network
+        _check_listed(config, listing.members, listing.name, keys)
         if keys.bls is None:
             raise ConfigurationError("a member needs a BLS key: set keys.bls")
         self._keys = keys

@@ -86,6 +86,15 @@ class EpochFile:
         """The members' names by index."""
         return tuple(member.name for member in self.members)
 
+    def index_of(self, name: str) -> int:
+        """Return a member's index; raise `NetworkFileError` for a stranger."""
+        if name not in self.member_names:
+            raise NetworkFileError(
+                f"{name!r} is not a member in epoch {self.epoch}; its members are "
+                + ", ".join(self.member_names)
+            )
+        return self.member_names.index(name)
+
     @property
     def unsigned(self) -> tuple[str, ...]:
         """The members that have not signed for this network."""
