@@ -117,18 +117,14 @@ def _member_problems(
 
 
 def _peer_problems(config: Config, network: NetworkFile, joins: EpochFile | None) -> list[Problem]:
-    named = {peer.member for peer in config.p2p.peers}
-    where = str(config.node.network_file)
-    strangers = [
-        Problem(where, f"has no member {name!r}", "p2p.peers", "remove or correct the entry")
-        for name in sorted(named - set(network.member_names))
-        # Those of other epochs are known by the files of these.
-        if joins is None or name not in joins.member_names
-    ]
-    others = set((joins or network).member_names) - {config.node.member}
+    """Return whose address is missing; further ones may be of members of a later epoch."""
     if config.node.member is None:
-        return strangers
-    return strangers + [
+        return []
+    named = {peer.member for peer in config.p2p.peers}
+    listing = joins or network
+    where = str(config.node.epoch_file or config.node.network_file)
+    others = set(listing.member_names) - {config.node.member}
+    return [
         Problem(
             where,
             f"has a member {name!r} whose address is not configured",

@@ -349,7 +349,7 @@ class Node:
         for peer, address in wanted.items():
             self._mesh.add(peer, address)
             self._board.add(peer)
-            if address.multiaddr is None:
+            if address.multiaddr is None and peer not in self._addresses:
                 _log.warning("peer.without_address", peer=address.ed25519_key.hex())
         self._addresses = wanted
         _log.info("epoch.begins", epoch=epoch.context.epoch, members=list(epoch.member_names))
@@ -444,6 +444,28 @@ class Node:
         while True:
             await trio.sleep(SNAPSHOT_SECONDS)
             self._show_now()
+            self._meet_newcomers()
+
+    def _meet_newcomers(self) -> None:
+        """Let in the members of the next epoch that this member approves of, before it begins.
+
+        They then know the way to the present epoch, and wait for its end.
+        """
+        from node.network.address import PeerAddress
+
+        if self._candidates is None or self._me is None:
+            return
+        addresses = {peer.member: peer.address for peer in self._config.p2p.peers}
+        for view in self._candidates.views():
+            if self._me not in view.approved_by:
+                continue
+            for member in view.file.members:
+                peer = peer_number(member.ed25519_key)
+                if peer not in self._addresses and peer != self._mesh.me:
+                    address = PeerAddress(member.ed25519_key, addresses.get(member.name))
+                    self._addresses[peer] = address
+                    self._mesh.add(peer, address)
+                    self._board.add(peer)
 
     def _show_now(self) -> None:
         view = self._telemetry.snapshot(

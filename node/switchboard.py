@@ -61,17 +61,17 @@ def sealed(epoch: int, message: wire.Message | bytes) -> bytes:
 
 
 class _Early:
-    """Frames of one peer for the epoch that has not begun."""
+    """Frames of one peer for an epoch that has not begun here."""
 
     def __init__(self) -> None:
-        self.frames: deque[bytes] = deque()
+        self.frames: deque[tuple[int, bytes]] = deque()
         self.size = 0
 
-    def add(self, frame: bytes) -> None:
-        self.frames.append(frame)
-        self.size += len(frame)
+    def add(self, epoch: int, body: bytes) -> None:
+        self.frames.append((epoch, body))
+        self.size += len(body)
         while len(self.frames) > EARLY_FRAMES_MAX or self.size > EARLY_BYTES_MAX:
-            self.size -= len(self.frames.popleft())
+            self.size -= len(self.frames.popleft()[1])
 
 
 class EpochNetwork:
@@ -120,6 +120,7 @@ class Switchboard:
         self._ended = {epoch.context.epoch: epoch for epoch in ended}
         self._network: EpochNetwork | None = None
         self._next = len(ended)
+        """The first epoch whose end is not known: the present one, or the next to begin."""
         self._early: dict[int, _Early] = {}
         self._told: dict[int, float] = {}
         self._asked: dict[int, float] = {}
@@ -133,6 +134,8 @@ class Switchboard:
     def begin(self, epoch: RunningEpoch) -> EpochNetwork:
         """Make an epoch the present one."""
         self._network = EpochNetwork(self, epoch)
+        self._next = epoch.context.epoch
+        self._joining = None
         return self._network
 
     def end(self, epoch: RunningEpoch) -> None:
@@ -200,15 +203,19 @@ class Switchboard:
             await self._deliver(network, peer, body)
         elif epoch in self._ended:
             self._answer(peer, self._ended[epoch], body, nursery)
-        elif network is None and epoch == self._next:
+        elif epoch == self._next and self._joining is not None:
             self._take_answer(peer, body)
-            self._early.setdefault(peer, _Early()).add(body)
-        elif network is not None and epoch > network.epoch:
-            if epoch == network.epoch + 1:
-                self._early.setdefault(peer, _Early()).add(body)
-            self.ask_successor(peer, network.epoch)
+        elif epoch == self._next:
+            self._wait(peer, epoch, body)  # Between two epochs.
+        elif epoch > self._next:
+            if epoch == self._next + 1:
+                self._wait(peer, epoch, body)
+            self.ask_successor(peer, self._next)
         else:
             self.ignored += 1
+
+    def _wait(self, peer: int, epoch: int, body: bytes) -> None:
+        self._early.setdefault(peer, _Early()).add(epoch, body)
 
     async def _deliver(self, network: EpochNetwork, peer: int, body: bytes) -> None:
         member = network.indices.get(peer)
@@ -226,8 +233,9 @@ class Switchboard:
         assert network is not None
         early, self._early = self._early, {}
         for peer, waiting in early.items():
-            for body in waiting.frames:
-                await self._deliver(network, peer, body)
+            for epoch, body in waiting.frames:
+                if epoch == network.epoch:
+                    await self._deliver(network, peer, body)
 
     # For those that are behind.
 

@@ -119,6 +119,11 @@ class Mesh:
         """How many inbound connections ended before they were a member's link."""
 
     @property
+    def me(self) -> int:
+        """What this member is called in the mesh."""
+        return self._me
+
+    @property
     def listen_address(self) -> str:
         """The multiaddr we listen at, with the real port; only while the mesh runs."""
         if self._listen_address is None:

@@ -1,9 +1,11 @@
 """From one epoch to the next, with real keys: files, approvals, the rule, and who may lie."""
 
 import zlib
+from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import msgspec
 import pytest
@@ -362,14 +364,18 @@ class Links:
     def __init__(self) -> None:
         self.sent: list[tuple[int, bytes]] = []
         self.drops: list[int] = []
-        self.give, self._outlet = trio.open_memory_channel[tuple[int, bytes]](1000)
+        self._ways = defaultdict[int, Any](lambda: trio.open_memory_channel[bytes](1000))
 
     def send(self, member: int, frame: bytes) -> bool:
         self.sent.append((member, frame))
         return True
 
-    async def receive(self) -> tuple[int, bytes]:
-        return await self._outlet.receive()
+    async def give(self, peer: int, frame: bytes) -> None:
+        await self._ways[peer][0].send(frame)
+
+    async def receive_from(self, member: int) -> bytes:
+        frame: bytes = await self._ways[member][1].receive()
+        return frame
 
     def drop(self, member: int, reason: str) -> None:
         self.drops.append(member)
@@ -385,31 +391,34 @@ async def test_frames_find_their_epoch(world: World, tmp_path: Path) -> None:
         board = Switchboard(links, store, [])
         first = board.begin(world.epoch)
         async with trio.open_nursery() as nursery:
-            nursery.start_soon(board.run)
-            await links.give.send((peers[2], sealed(0, b"now")))
-            assert await first.receive() == (2, b"now")
+            await nursery.start(board.run, [*peers, 12345])
+            await links.give(peers[2], sealed(0, b"now"))
+            assert await first.receive_from(2) == b"now"
             # Of the next epoch a bounded number of frames wait; their sender is asked.
             for number in range(200):
-                await links.give.send((peers[1], sealed(1, b"early %d" % number)))
-            await links.give.send((peers[1], sealed(7, b"far")))
-            await links.give.send((12345, sealed(0, b"stranger")))
-            await links.give.send((peers[3], b"short"))
-            await links.give.send((peers[2], sealed(0, b"again")))
-            assert await first.receive() == (2, b"again")
+                await links.give(peers[1], sealed(1, b"early %d" % number))
+            await links.give(peers[1], sealed(7, b"far"))
+            await links.give(12345, sealed(0, b"stranger"))
+            await links.give(peers[3], b"short")
+            await links.give(peers[2], sealed(0, b"again"))
+            assert await first.receive_from(2) == b"again"
             assert links.sent == [(peers[1], sealed(0, request))]
             assert links.drops == [peers[3]]
             store.save_successor(world.epoch.context.domain, msgspec.msgpack.encode(successor))
+            await links.give(peers[1], sealed(2, b"too early"))
+            await links.give(peers[2], sealed(0, b"last"))
+            assert await first.receive_from(2) == b"last"
             board.end(world.epoch)
             second = board.begin(following)
             nursery.start_soon(board.deliver_early)
-            got = [await second.receive() for _ in range(64)]
-            assert got[-1] == (1, b"early 199")
+            got = [await second.receive_from(1) for _ in range(64)]
+            assert got[-1] == b"early 199"
             links.sent.clear()
             # Whoever is behind is told how its epoch ended, but not at any rate.
             share = wire.HandoverShare(bytes(32), bytes(32), 1, bytes(96))
             for _ in range(5):
-                await links.give.send((peers[0], sealed(0, share)))
-            await links.give.send((peers[3], sealed(0, request)))
+                await links.give(peers[0], sealed(0, share))
+            await links.give(peers[3], sealed(0, request))
             while len(links.sent) < 2:  # noqa: ASYNC110
                 await trio.sleep(0.005)
             assert sorted(links.sent) == sorted(
