@@ -187,6 +187,8 @@ class Switchboard:
     async def _serve(self, peer: int, scope: trio.CancelScope) -> None:
         with scope:
             while True:
+                # A peer that was removed is unknown to the mesh.
+                await trio.lowlevel.checkpoint_if_cancelled()
                 frame = await self.links.receive_from(peer)
                 try:
                     await self._route(peer, frame, self._nursery)
