@@ -6,6 +6,7 @@ only, and aggregate only what was signed. Every digest comes from `consensus.dig
 """
 
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import lru_cache
 from hashlib import blake2b
@@ -64,6 +65,9 @@ class _Content(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fiel
 
 
 _decoder: msgspec.msgpack.Decoder[_Content] = msgspec.msgpack.Decoder(_Content)
+_plain: msgspec.msgpack.Decoder[tuple[Observed, ...]] = msgspec.msgpack.Decoder(
+    tuple[Observed, ...]
+)
 
 
 @dataclass(frozen=True)
@@ -118,6 +122,8 @@ class StubRule:
     ) -> bytes:
         """Return the observations, ascending by member, and the change."""
         ordered = sorted(observations, key=lambda observed: observed.member)
+        if change is None:
+            return msgspec.msgpack.encode(ordered)
         return msgspec.msgpack.encode(_Content(tuple(ordered), change))
 
     def digest(self, view: int, payload: bytes) -> Digest:
@@ -189,6 +195,8 @@ class StubRule:
 
     @staticmethod
     def _decode(payload: bytes) -> _Content:
+        with suppress(msgspec.DecodeError):
+            return _Content(_plain.decode(payload), None)
         try:
             return _decoder.decode(payload)
         except msgspec.DecodeError as error:
@@ -331,10 +339,7 @@ class StubSignatures:
                 pass
 
     def _check_payload(self, payload: bytes) -> None:
-        try:
-            content = _decoder.decode(payload)
-        except msgspec.DecodeError as error:
-            raise InvalidPayload(str(error)) from None
+        content = StubRule._decode(payload)
         for observed in content.observations:
             self._check_observed(observed)
         change = content.change
