@@ -33,7 +33,7 @@ from consensus.messages import (
 from consensus.messages import Certificate as CertificateMessage
 from consensus.safety import SafetyState
 from testnet.byzantine import Coalition
-from testnet.omniscient import Omniscient
+from testnet.omniscient import Omniscient, PromiseBroken
 from testnet.simulated_node import Conditions, Disk, Event, Intercept, Node
 from testnet.stub_signatures import (
     GENESIS_STATE,
@@ -162,7 +162,8 @@ class Simulation:
                 if until is not None and until():
                     return True
         except Exception as error:
-            raise SimulationFailed(f"{error} ({self})") from error
+            kind = "" if isinstance(error, PromiseBroken) else f"{type(error).__name__}: "
+            raise SimulationFailed(f"{kind}{error} ({self})") from error
         self.now_ms = end_ms
         return False
 
@@ -272,6 +273,8 @@ class Simulation:
                 if honest and self.coalition is not None:
                     self.coalition.entered(view)
             case fx.Persist(safety=safety):
+                if honest:
+                    judge.believes(member, safety)
                 self._persist(node, safety)
             case fx.StoreBlock(block_id=block_id, block=block):
                 judge.learn(block_id, block)
