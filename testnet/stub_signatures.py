@@ -21,7 +21,7 @@ from consensus.committee import (
     bitmap_of,
     quorum,
 )
-from consensus.digests import proposal_digest, timeout_digest
+from consensus.digests import timeout_digest
 from consensus.errors import InvalidMessage, InvalidPayload
 from consensus.messages import (
     QC,
@@ -76,9 +76,17 @@ def stub_context(
         for i in range(n)
     )
     configuration = Configuration(members, b"f" * 32, timing or Timing(), 2**60)
+    plain = EpochContext(network, epoch, configuration, GENESIS_STATE, GENESIS_TIME_MS)
+    if not schedule:
+        return plain
     return ScheduledContext(
         network, epoch, configuration, GENESIS_STATE, GENESIS_TIME_MS, schedule=schedule
     )
+
+
+def agreed_time(times_ms: Sequence[int]) -> int:
+    """Return the low median."""
+    return sorted(times_ms)[(len(times_ms) - 1) // 2]
 
 
 class StubRule:
@@ -125,10 +133,10 @@ class StubRule:
             if observed.view != view or observed.member <= last:
                 raise InvalidPayload("an observation of another view, or out of order")
             last = observed.member
-        times = sorted(int.from_bytes(observed.body, "big") for observed in observations)
+        times_ms = [int.from_bytes(observed.body, "big") for observed in observations]
         state = _hash(parent_state, payload)
         return Outcome(
-            observed_at_ms=max(times[(len(times) - 1) // 2], parent_time_ms + 1),
+            observed_at_ms=max(agreed_time(times_ms), parent_time_ms + 1),
             feed_root=_hash(b"root", state),
             state_digest=state,
             payload_digest=_hash(b"payload", payload),
@@ -172,7 +180,7 @@ class StubSignatures:
 
     def proposal_signature(self, member: int, block_id: bytes) -> bytes:
         """Return a leader's signature on its proposal."""
-        return self._ed25519(member, proposal_digest(block_id))
+        return b"proposal" + _WHO[member] + block_id + bytes(16)
 
     def _ed25519(self, member: int, digest: bytes) -> bytes:
         return b"ed25519 " + _WHO[member] + digest + bytes(16)
