@@ -519,7 +519,7 @@ def chaos(n: int, seed: int, *, trace: bool = False) -> Simulation:
     for node in simulation.nodes:
         node.skew_ms = random.randint(-200, 200)
     _break_and_heal(simulation, random, long=random.randrange(32) == 0)
-    _require_nobody_wronged(simulation)
+    require_nobody_wronged(simulation)
     return simulation
 
 
@@ -567,8 +567,8 @@ def _part(simulation: Simulation, groups: list[set[int]] | None) -> None:
     simulation.faults += groups is not None
 
 
-def _require_nobody_wronged(simulation: Simulation) -> None:
-    """No honest member halts, and none is accused by another."""
+def require_nobody_wronged(simulation: Simulation) -> None:
+    """Raise `SimulationFailed` if an honest member has halted or is accused by another."""
     for node in simulation.honest:
         accused = {one.member for one in node.evidence} | {one.member for one in node.faults}
         if node.halted is not None or not accused <= simulation.faulty:
@@ -653,6 +653,7 @@ __all__ = [
     "handle",
     "main",
     "rate",
+    "require_nobody_wronged",
     "run_many",
 ]
 
