@@ -47,6 +47,20 @@ VICES = {
     "misinform": "answer requests with wrong blocks",
 }
 
+PROPOSING = frozenset({"equivocate", "stale", "overreach"})
+
+FALSE_WAYS = (
+    "below its TC",
+    "no TC",
+    "another view's TC",
+    "a TC said to be of the view before",
+    "a QC said to be of the view before",
+    "a QC of too few",
+    "a TC that counts twice",
+    "a TC beside an older QC",
+)
+"""What a coalition that overreaches tries, one of them in a run, so that it tries it well."""
+
 DEEDS_MAX = 60
 """Deeds of one coalition in one run, a bound on what a run costs."""
 
@@ -62,6 +76,7 @@ class Coalition:
         drawn = random.sample(sorted(VICES), random.randint(2, len(VICES)))
         self.vices = frozenset(drawn if vices is None else vices)
         assert self.vices <= VICES.keys()
+        self._false_way = random.choice(FALSE_WAYS)
         self.knows = Knowledge(
             simulation.context,
             simulation.signatures,
@@ -115,7 +130,7 @@ class Coalition:
 
     def _led_by_us(self, view: int, deed: Callable[[int], None]) -> None:
         leads = self.simulation.context.leader(view) in self.simulation.faulty
-        if leads and self.vices & {"equivocate", "stale", "overreach"}:
+        if leads and self.vices & PROPOSING:
             self._soon(deed, view)
 
     def _soon(self, deed: Callable[..., None], *arguments: object) -> None:
@@ -139,7 +154,7 @@ class Coalition:
             case Vote() if "hide" in vices and random.randrange(100) < 60:
                 self._did_quietly()
                 return []
-            case Proposal() if vices & {"stale", "equivocate"} and random.randrange(100) < 60:
+            case Proposal() if vices & PROPOSING and random.randrange(100) < 75:
                 self._did_quietly()
                 return []  # The coalition proposes something else.
             case Timeout() if "stale" in vices and random.randrange(100) < 70:
@@ -183,7 +198,8 @@ class Coalition:
     def _propose(self, view: int) -> None:
         """Propose up to three blocks, each on its own ground, each to some members."""
         leader = self.simulation.context.leader(view)
-        for _ in range(self.random.choice((1, 2, 2, 3))):
+        count = self.random.choice((1, 1, 2, 3))
+        for _ in range(count):
             ground = self._ground(view)
             if ground is None:
                 continue
@@ -193,7 +209,7 @@ class Coalition:
                 continue
             self._did(vice)
             proposal = self._signed(leader, block, tc)
-            for node in self._some():
+            for node in self._some(90 if count == 1 else 60):
                 self._give(leader, node, proposal)
             self._vote(block, chance=80)
 
@@ -207,7 +223,7 @@ class Coalition:
         """Choose what a proposal of a view extends."""
         random, knows = self.random, self.knows
         known = knows.certificates(view)
-        ways = sorted(self.vices & {"equivocate", "stale", "overreach"})
+        ways = sorted(self.vices & PROPOSING)
         way = random.choice(ways)
         weakest = knows.weakest_tc(view - 1)
         if way == "stale":
@@ -216,23 +232,40 @@ class Coalition:
             if known[-1].view == view - 1:
                 return known[-1], None, way
             return None if weakest is None else (known[-1], weakest, way)
-        justify = known[max(0, len(known) - random.randint(1, 5))]
-        tcs = [None, weakest, *list(knows.tcs.values())[-3:], knows.weakest_tc(view - 2)]
-        tc = random.choice(tcs)
-        match random.randrange(6):
-            case 0 if justify.view > 0:
-                justify = relabelled(justify, view - 1)
-            case 1 if justify.view > 0:
-                justify = thin(random, knows.context, knows.signatures, known[-1])
-            case 2 if tc is not None:
-                tc = overlapping(random, knows.context, knows.signatures, tc)
-            case 3 if tc is not None:
-                tc = replace(tc, high_qc=justify)
-            case 4 if tc is not None:
-                tc = replace(tc, view=view - 1)
+        return (*self._false_ground(view, known, weakest), way)
+
+    def _false_ground(
+        self, view: int, known: Sequence[QC], weakest: TC | None
+    ) -> tuple[QC, TC | None]:
+        """Extend less than one may, or make the certificates say what nobody signed."""
+        random, knows = self.random, self.knows
+        newest = known[-1]
+        stale = known[max(0, len(known) - 1 - random.randint(1, 4))]
+        older = [tc for tc in knows.tcs.values() if tc.view < view - 1][-3:]
+        match self._false_way:
+            case "no TC":
+                return stale, None
+            case "another view's TC" if older:
+                tc = random.choice(older)
+                return knows.stalest_qc(tc.groups[-1].high_qc_view, view) or stale, tc
+            case "a TC said to be of the view before" if older:
+                tc = random.choice(older)
+                return stale, replace(tc, view=view - 1)
+            case "a QC said to be of the view before" if stale.view > 0:
+                return relabelled(stale, view - 1), None
+            case "a QC of too few" if newest.view > 0:
+                return thin(random, knows.context, knows.signatures, newest), weakest
+            case "a TC that counts twice":
+                doubled = knows.doubled_tc(view - 1)
+                if doubled is not None and random.randrange(3):
+                    return doubled.high_qc, doubled
+                if weakest is not None:
+                    weakest = overlapping(random, knows.context, knows.signatures, weakest)
+                return stale, weakest
+            case "a TC beside an older QC" if weakest is not None:
+                return stale, replace(weakest, high_qc=stale)
             case _:
-                pass
-        return justify, tc, way
+                return stale, weakest
 
     def _observations(self, view: int) -> list[Observed]:
         """Choose a quorum's observations, the own ones at will, the others as they suit."""

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 
 import msgspec
 
-from consensus.committee import EpochContext
+from consensus.committee import EpochContext, bitmap_of
 from consensus.messages import (
     QC,
     TC,
@@ -20,6 +20,7 @@ from consensus.messages import (
     Observed,
     Proposal,
     Timeout,
+    TimeoutGroup,
     Vote,
 )
 from consensus.messages import Certificate as CertificateMessage
@@ -118,6 +119,17 @@ class Knowledge:
         reported.update(dict.fromkeys(sorted(self.faulty), 0))
         qc = self.stalest_qc(highest, view)
         return None if qc is None else self.signatures.tc(view, reported, qc)
+
+    def doubled_tc(self, view: int) -> TC | None:
+        """Build a TC of the coalition's own shares alone, each member reporting several QCs."""
+        bitmap = bitmap_of(sorted(self.faulty))
+        groups = tuple(
+            TimeoutGroup(high, bitmap) for high in range(-(-self.context.q // len(self.faulty)))
+        )
+        qc = self.stalest_qc(groups[-1].high_qc_view, view)
+        if qc is None or groups[-1].high_qc_view >= view:
+            return None
+        return TC(view, groups, self.signatures.tc_aggregate(view, groups), qc)
 
     def stalest_qc(self, at_least: int, below: int) -> QC | None:
         """Return the lowest certificate that is not below a view."""

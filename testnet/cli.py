@@ -1,11 +1,12 @@
 """Run a network of real nodes on this machine, and judge it."""
 
 import asyncio
+import math
 import random
 import signal
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -18,6 +19,19 @@ if TYPE_CHECKING:
 
 NODES_MAX = 31
 _SEEDS = 1 << 32
+
+
+class FiniteRange(click.FloatRange):
+    """A range of numbers; NaN, which compares as if it were inside, and infinity are outside."""
+
+    def convert(
+        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
+    ) -> float:
+        """Return the number; fail as click does."""
+        number: float = super().convert(value, param, ctx)
+        if not math.isfinite(number):
+            self.fail(f"{value} is not a finite number.", param, ctx)
+        return number
 
 
 def _faults(
@@ -38,12 +52,12 @@ def _faults(
 @click.option("--nodes", type=click.IntRange(1, NODES_MAX), default=4, show_default=True)
 @click.option(
     "--duration",
-    type=click.FloatRange(min=1.0),
+    type=FiniteRange(min=1.0),
     help="Seconds from the first live prices; without it, until Ctrl-C.",
 )
 @click.option(
     "--rate",
-    type=click.FloatRange(0.1, 20.0),
+    type=FiniteRange(0.1, 20.0),
     default=4.0,
     show_default=True,
     help="Rounds a second.",

@@ -118,11 +118,15 @@ Show = Callable[[Snapshot], None]
 
 
 def fresh_directory(wanted: Path | None) -> Path:
-    """Return a new or empty directory; raise `ChildFailed` if the wanted one holds anything."""
-    if wanted is None:
-        return Path(tempfile.mkdtemp(prefix="didyma-testnet-"))
-    wanted.mkdir(mode=0o700, parents=True, exist_ok=True)
-    if any(wanted.iterdir()):
+    """Return a new or empty directory; raise `ChildFailed` if it holds anything, or cannot be."""
+    try:
+        if wanted is None:
+            return Path(tempfile.mkdtemp(prefix="didyma-testnet-"))
+        wanted.mkdir(mode=0o700, parents=True, exist_ok=True)
+        is_empty = not any(wanted.iterdir())
+    except OSError as error:
+        raise ChildFailed(f"{error.filename} cannot be a directory: {error.strerror}") from None
+    if not is_empty:
         raise ChildFailed(f"{wanted} is not empty; a testnet needs a fresh directory")
     return wanted.resolve()
 

@@ -7,9 +7,9 @@ allows it is made, long before (and often although never) a conflicting certific
 
 from dataclasses import dataclass, field
 
-from consensus.committee import EpochContext
+from consensus.committee import EpochContext, signers_of
 from consensus.handover import Terms
-from consensus.messages import Block, Header, Observed
+from consensus.messages import QC, TC, Block, Header, Observed
 from consensus.safety import SafetyState
 from testnet.stub_signatures import StubRule
 
@@ -51,6 +51,8 @@ class Omniscient:
         self._final_views: list[int] = [0]
         self._committed: dict[int, bytes] = {0: context.genesis_id}
         self._time_ms: dict[bytes, int] = {context.genesis_id: context.genesis_time_ms}
+        self._believed_qc: QC | None = None
+        self._believed_tc: TC | None = None
         self._observed: dict[int, dict[int, list[Observed]]] = {}
         self._terms: Terms | None = None
 
@@ -100,6 +102,44 @@ class Omniscient:
             len({one.member for one in included}) == len(included) >= self._context.q,
             f"S3: no quorum observed for view {block.view}",
         )
+
+    def believes(self, member: int, safety: SafetyState) -> None:
+        """Judge the certificates that an honest member takes over: a quorum signed each."""
+        qc, tc = safety.high_qc, safety.high_tc
+        if qc is not self._believed_qc:
+            self._believed_qc = qc
+            self._judge_qc(member, qc)
+        if tc is not None and tc is not self._believed_tc:
+            self._believed_tc = tc
+            self._judge_tc(member, tc)
+
+    def _judge_qc(self, member: int, qc: QC) -> None:
+        if qc == self._context.genesis_qc:
+            return
+        block_id = self._context.id_of(qc)
+        voters = self._voters.get(block_id, set()) | self._faulty
+        signers = set(signers_of(qc.bitmap))
+        _require(
+            len(signers) >= self._context.q
+            and signers <= voters
+            and self._view.get(block_id, qc.view) == qc.view,
+            f"R1: member {member} believes a QC of view {qc.view} that no quorum signed",
+        )
+
+    def _judge_tc(self, member: int, tc: TC) -> None:
+        signers: set[int] = set()
+        for group in tc.groups:
+            for signer in signers_of(group.bitmap):
+                signed = self._signed.get(signer)
+                if signed is None or signed.timeouts.get(tc.view) == group.high_qc_view:
+                    signers.add(signer)
+        _require(
+            self._context.q <= len(signers) <= self._context.n
+            and max(signers) < self._context.n
+            and tc.high_qc.view >= tc.groups[-1].high_qc_view,
+            f"R2: member {member} believes a TC of view {tc.view} that no quorum signed",
+        )
+        self._judge_qc(member, tc.high_qc)
 
     def voted(self, member: int, header: Header, block_id: bytes, durable: SafetyState) -> None:
         """Judge a vote at the moment it is signed."""

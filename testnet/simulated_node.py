@@ -62,6 +62,8 @@ class Node:
         self.side = side
         """Which of a member's twins this is; 0 unless it is faulty."""
         self.disk = disk
+        self.number = member
+        """Its place among all nodes, twins included."""
         self.core: Core | None = None
         self.life = 0
         self.timer = 0

@@ -39,7 +39,7 @@ from consensus.messages import (
 from consensus.messages import Certificate as CertificateMessage
 from consensus.safety import SafetyState
 from testnet.byzantine import Coalition
-from testnet.omniscient import Omniscient
+from testnet.omniscient import Omniscient, PromiseBroken
 from testnet.simulated_node import Conditions, Disk, Event, Intercept, Node
 from testnet.stub_signatures import (
     GENESIS_STATE,
@@ -101,6 +101,8 @@ class Simulation:
             for member in range(n)
             for side in range(2 if member in twins else 1)
         ]
+        for number, node in enumerate(self.nodes):
+            node.number = number
         self.nodes_of = [
             [node for node in self.nodes if node.member == member] for member in self._everyone
         ]
@@ -144,6 +146,7 @@ class Simulation:
         disk.flush(self.random.randint(0, len(disk.pending)))
         node.core = None
         node.life += 1
+        node.timer += 1
         node.writing = False
         node.effects.clear()
         node.to_self.clear()
@@ -167,17 +170,24 @@ class Simulation:
         heapq.heappush(self._queue, (self.now_ms + delay_ms, self._count, action, arguments))
 
     def run(self, duration_ms: int, until: Callable[[], bool] | None = None) -> bool:
-        """Let time pass; stop early, and return True, once `until` holds."""
+        """Let time pass; stop early, and return True, once `until` holds.
+
+        It is looked at whenever a node has entered a view or committed a block.
+        """
         end_ms = self.now_ms + duration_ms
         queue, pop = self._queue, heapq.heappop
+        seen = -1
         try:
             while queue and queue[0][0] <= end_ms:
                 self.now_ms, _, action, arguments = pop(queue)
                 action(*arguments)
-                if until is not None and until():
-                    return True
+                if until is not None and seen != self._progress:
+                    seen = self._progress
+                    if until():
+                        return True
         except Exception as error:
-            raise SimulationFailed(f"{error} ({self})") from error
+            kind = "" if isinstance(error, PromiseBroken) else f"{type(error).__name__}: "
+            raise SimulationFailed(f"{kind}{error} ({self})") from error
         self.now_ms = end_ms
         return False
 
@@ -186,13 +196,8 @@ class Simulation:
         self.run(0)
         nodes = [node for node in self.honest if node.core is not None]
         goal = max(node.running.root.height for node in nodes) + more
-        seen = -1
 
         def reached() -> bool:
-            nonlocal seen
-            if seen == self._progress:
-                return False  # Nothing was committed since it was looked at.
-            seen = self._progress
             return all(node.core is not None and node.core.root.height >= goal for node in nodes)
 
         if not self.run(within_ms, reached):
@@ -239,18 +244,23 @@ class Simulation:
             if effects:
                 if self.conditions.crash and self._dies_by_chance(node):
                     return
-                self._perform(node, effects.popleft())
+                effect = effects.popleft()
+                if self.trace is not None:
+                    self._note(node, effect)
+                self._perform(node, effect)
             elif to_self:
                 message = to_self.popleft()
-                effects.extend(handle(node.core, node.member, message, self._clock(node)))
+                now_ms = self.now_ms + node.skew_ms
+                effects.extend(handle(node.core, node.member, message, now_ms))
             elif events:
                 event = events.popleft()
+                now_ms = self.now_ms + node.skew_ms
                 if not isinstance(event, tuple):
-                    effects.extend(event(node.core, self._clock(node)))
+                    effects.extend(event(node.core, now_ms))
                     continue
                 # Only what a peer sent may be refused; from anywhere else it would be our fault.
                 try:
-                    effects.extend(handle(node.core, *event, self._clock(node)))
+                    effects.extend(handle(node.core, event[0], event[1], now_ms))
                 except InvalidMessage as error:
                     node.refused.append(f"{event[0]}: {error}")
             else:
@@ -275,8 +285,6 @@ class Simulation:
         disk, judge, sign = node.disk, self.judge, self.signatures
         member = node.member
         honest = member not in self.faulty
-        if self.trace is not None:
-            self._note(node, effect)
         match effect:
             case fx.SetTimer(view=view, duration_ms=duration_ms):
                 node.timer += 1
@@ -286,7 +294,13 @@ class Simulation:
                 self.highest_view = max(self.highest_view, view)
                 if honest and self.coalition is not None:
                     self.coalition.entered(view)
+            case fx.Observe():
+                self._observe(node, effect)
+            case fx.Certified():
+                pass
             case fx.Persist(safety=safety):
+                if honest:
+                    judge.believes(member, safety)
                 self._persist(node, safety)
             case fx.StoreBlock(block_id=block_id, block=block):
                 judge.learn(block_id, block)
@@ -336,8 +350,6 @@ class Simulation:
             case fx.LoadBlocks(request=request, to=asker):
                 blocks = self._stored_chain(disk, request)
                 self._send(node, (asker,), BlockResponse(request.block_id, blocks))
-            case fx.Observe():
-                self._observe(node, effect)
             case fx.SetGraceTimer(view=view, duration_ms=duration_ms):
                 self._later(node, duration_ms, lambda core, now: core.on_grace(view, now))
             case fx.SetFetchTimer(block_id=block_id, duration_ms=duration_ms):
@@ -367,8 +379,6 @@ class Simulation:
                 node.faults.append(effect)
             case fx.Halt(reason=reason):
                 node.halted = reason
-            case fx.Certified():
-                pass
 
     def _persist(self, node: Node, safety: SafetyState) -> None:
         delay_ms = self._draw(self.conditions.disk_ms)
@@ -393,10 +403,14 @@ class Simulation:
         return safety.last_voted_view >= node.disk.safety.last_voted_view
 
     def _set_timer(self, node: Node, view: int, duration_ms: int, number: int) -> None:
-        def ring(core: Core, now_ms: int) -> list[fx.Effect]:
-            return core.on_timer(view, now_ms) if node.timer == number else []
+        self.after(duration_ms, self._ring, node, view, number)
 
-        self._later(node, duration_ms, ring)
+    def _ring(self, node: Node, view: int, number: int) -> None:
+        if node.timer == number and node.core is not None:
+            self._enqueue(
+                node,
+                lambda core, now_ms: core.on_timer(view, now_ms) if node.timer == number else [],
+            )
 
     def _observe(self, node: Node, effect: fx.Observe) -> None:
         node.observing += 1
@@ -469,10 +483,12 @@ class Simulation:
     def send(self, node: Node, member: int, message: Message) -> None:
         """Put a message on the wire from a node to every node of a member."""
         conditions, random = self.conditions, self.random.random
+        whole = self.groups is None and node.side == 0
         for other in self.nodes_of[member]:
-            if not self._connected(node, other) or (
-                self.cut is not None and self.cut(node, other, message)
-            ):
+            if not (whole and other.side == 0) and not self._connected(node, other):
+                continue
+            if self.cut is not None and self.cut(node, other, message):
+                self.faults += 1
                 continue
             if conditions.loss and random() * 1000 < conditions.loss:
                 self.faults += 1
@@ -491,8 +507,8 @@ class Simulation:
             return False
         if self.groups is None:
             return True
-        index = self.nodes.index
-        return any(index(one) in group and index(other) in group for group in self.groups)
+        here, there = one.number, other.number
+        return any(here in group and there in group for group in self.groups)
 
     def _note(self, node: Node, what: object) -> None:
         if self.trace is not None:
@@ -553,7 +569,7 @@ def chaos(n: int, seed: int, *, trace: bool = False) -> Simulation:
     for node in simulation.nodes:
         node.skew_ms = random.randint(-200, 200)
     _break_and_heal(simulation, random, long=random.randrange(32) == 0)
-    _require_nobody_wronged(simulation)
+    require_nobody_wronged(simulation)
     return simulation
 
 
@@ -601,8 +617,8 @@ def _part(simulation: Simulation, groups: list[set[int]] | None) -> None:
     simulation.faults += groups is not None
 
 
-def _require_nobody_wronged(simulation: Simulation) -> None:
-    """No honest member halts, and none is accused by another."""
+def require_nobody_wronged(simulation: Simulation) -> None:
+    """Raise `SimulationFailed` if an honest member has halted or is accused by another."""
     for node in simulation.honest:
         accused = {one.member for one in node.evidence} | {one.member for one in node.faults}
         if node.halted is not None or not accused <= simulation.faulty:
@@ -687,6 +703,7 @@ __all__ = [
     "handle",
     "main",
     "rate",
+    "require_nobody_wronged",
     "run_many",
 ]
 

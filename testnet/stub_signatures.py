@@ -23,7 +23,7 @@ from consensus.committee import (
     quorum,
     signers_of,
 )
-from consensus.digests import keccak, proposal_digest, timeout_digest
+from consensus.digests import keccak, timeout_digest
 from consensus.errors import InvalidMessage, InvalidPayload
 from consensus.handover import (
     Terms,
@@ -95,9 +95,17 @@ def stub_context(
         for i in range(n)
     )
     configuration = Configuration(members, b"f" * 32, timing or Timing(), 2**60)
+    plain = EpochContext(network, epoch, configuration, GENESIS_STATE, GENESIS_TIME_MS)
+    if not schedule:
+        return plain
     return ScheduledContext(
         network, epoch, configuration, GENESIS_STATE, GENESIS_TIME_MS, schedule=schedule
     )
+
+
+def agreed_time(times_ms: Sequence[int]) -> int:
+    """Return the low median."""
+    return sorted(times_ms)[(len(times_ms) - 1) // 2]
 
 
 class StubRule:
@@ -157,7 +165,7 @@ class StubRule:
             if observed.view != view or observed.member <= last:
                 raise InvalidPayload("an observation of another view, or out of order")
             last = observed.member
-        times = sorted(int.from_bytes(observed.body, "big") for observed in observations)
+        times_ms = [int.from_bytes(observed.body, "big") for observed in observations]
         state = bytes(_hash(parent_state[:32], payload))
         decided, decides = parent_state[32:], content.change
         root = _hash(b"root", state) if not decided else Digest(bytes(32))
@@ -168,7 +176,7 @@ class StubRule:
         if decided:
             digest = decided_digest(state, int.from_bytes(decided[:8], "big"), decided[8:])
         return Outcome(
-            observed_at_ms=max(times[(len(times) - 1) // 2], parent_time_ms + 1),
+            observed_at_ms=max(agreed_time(times_ms), parent_time_ms + 1),
             feed_root=root,
             state_digest=digest,
             payload_digest=self._digest(payload, decides),
@@ -231,7 +239,7 @@ class StubSignatures:
 
     def proposal_signature(self, member: int, block_id: bytes) -> bytes:
         """Return a leader's signature on its proposal."""
-        return self._ed25519(member, proposal_digest(block_id))
+        return b"proposal" + _WHO[member] + block_id + bytes(16)
 
     def _ed25519(self, member: int, digest: bytes) -> bytes:
         return b"ed25519 " + _WHO[member] + digest + bytes(16)

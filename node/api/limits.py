@@ -10,6 +10,7 @@ class ApiLimits:
     """Bounds on connections, requests and streams of one listener."""
 
     connections_max: int = 512
+    """Beyond, a newcomer gets the place of the oldest connection that owes a request, if any."""
     connections_per_address_max: int = 64
     """Addresses of this machine are exempt: a reverse proxy stands before many clients."""
     line_bytes_max: int = 2048

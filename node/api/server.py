@@ -1,15 +1,14 @@
 """Starts and stops the three listeners on the asyncio thread."""
 
 import asyncio
-import logging
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
 
 import structlog
 from aiohttp import web
 
 from node.api.calldata import CompleteReports
+from node.api.gate import Gate
 from node.api.limits import ApiLimits, is_loopback
 from node.api.operators import control_application, metrics_application
 from node.api.public import PublicApi, ReportArchive
@@ -24,10 +23,6 @@ Address = tuple[str, int]
 """Host and port."""
 
 _log = structlog.get_logger("api")
-
-# Whatever a client sends that is no HTTP would otherwise be logged with a traceback.
-_silent = logging.getLogger("didyma.http")
-_silent.setLevel(logging.CRITICAL + 1)
 
 _SHUTDOWN_SECONDS = 2.0
 
@@ -126,22 +121,14 @@ class ApiServer:
         return listening
 
     async def _serve(self, name: str, app: web.Application, address: Address) -> Address:
-        limits = self._limits
+        gate = Gate(name, self._limits, self._metrics)
+        app.middlewares.insert(0, gate.middleware)
         runner = web.AppRunner(
-            app,
-            handle_signals=False,
-            access_log=None,
-            logger=_silent,
-            keepalive_timeout=limits.idle_seconds_max,
-            max_line_size=limits.line_bytes_max,
-            max_field_size=limits.field_bytes_max,
-            max_headers=limits.headers_max,
-            lingering_time=0.0,
-            shutdown_timeout=_SHUTDOWN_SECONDS,
+            app, handle_signals=False, access_log=None, shutdown_timeout=_SHUTDOWN_SECONDS
         )
         await runner.setup()
         assert runner.server is not None
-        gate = _Gate(name, runner.server, limits, self._metrics)
+        gate.open(runner.server)
         try:
             server = await asyncio.get_running_loop().create_server(gate, *address, backlog=128)
         except OSError as error:
@@ -162,52 +149,3 @@ class ApiServer:
             server.close()
         for _server, runner in running:
             await runner.cleanup()
-
-
-class _Gate:
-    """Makes the protocol of each new connection; bounds how many there are."""
-
-    def __init__(
-        self, listener: str, server: web.Server, limits: ApiLimits, metrics: Metrics
-    ) -> None:
-        self._server = server
-        self._limits = limits
-        self._refused = metrics.api_refused.labels(listener)
-
-    def __call__(self) -> asyncio.Protocol:
-        return _Admission(self)
-
-    def admit(self, transport: asyncio.Transport) -> None:
-        """Hand a new connection to aiohttp, or cut it off."""
-        if self._is_crowded(transport):
-            self._refused.inc()
-            transport.abort()
-            return
-        handler = self._server()
-        transport.set_protocol(handler)
-        handler.connection_made(transport)
-
-    def _is_crowded(self, transport: asyncio.Transport) -> bool:
-        connections = self._server.connections
-        if len(connections) >= self._limits.connections_max:
-            return True
-        address = _host_of(transport.get_extra_info("peername"))
-        if is_loopback(address):
-            return False
-        same = sum(_host_of(connection.peername) == address for connection in connections)
-        return same >= self._limits.connections_per_address_max
-
-
-class _Admission(asyncio.Protocol):
-    """Holds a connection until its peer is known, which is before anything is read."""
-
-    def __init__(self, gate: _Gate) -> None:
-        self._gate = gate
-
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.Transport)
-        self._gate.admit(transport)
-
-
-def _host_of(peer: Any) -> str:
-    return str(peer[0]) if peer else ""

@@ -51,6 +51,8 @@ class Link:
         self._outbox = Outbox(limits.outbound_frames, limits.outbound_bytes)
         self._writing_since: float | None = None
         self._written_at = self.since
+        self._reading_since: float | None = None
+        """Since when we wait for the member's bytes; None while its frames wait for us."""
         self._scope = trio.CancelScope()
 
     @property
@@ -105,7 +107,9 @@ class Link:
         frame_rate = TokenBucket(limits.frames_per_second, limits.frames_burst, self.since)
         byte_rate = TokenBucket(limits.bytes_per_second, limits.bytes_burst, self.since)
         while True:
+            self._reading_since = trio.current_time()
             chunk = await self._stream.read()
+            self._reading_since = None
             arrived = frames.feed(chunk)
             now = trio.current_time()
             if not frame_rate.take(len(arrived), now):
@@ -127,10 +131,11 @@ class Link:
                 self._outbox.wake()
             if now - before > 2 * pause:
                 continue  # it is we who stood still; what came meanwhile has yet to be read
-            if self._inbox.full(self.member):
+            if self._reading_since is None:
                 continue  # it is we who do not read, and so hear nothing
-            if now - self.last_heard > self._limits.silence_seconds:
-                self.close(f"silent for {now - self.last_heard:.1f} s")
+            silent = now - max(self.last_heard, self._reading_since)
+            if silent > self._limits.silence_seconds:
+                self.close(f"silent for {silent:.1f} s")
             writing = self._writing_since
             if writing is not None and now - writing > self._limits.stall_seconds:
                 self.close(f"has not read for {now - writing:.1f} s")

@@ -44,6 +44,7 @@ class PeerStatus:
     dropped_frames: int
     penalties: int
     last_error: str
+    """Why it is not connected, or was dropped last; empty since it connected."""
 
 
 class _Peer:
@@ -328,14 +329,15 @@ class Mesh:
         if peer.link is not None:
             peer.link.close("replaced by a newer connection")
         peer.link = link
+        peer.last_error = ""
         _log.info("member connected", member=peer.member)
         try:
             await link.run()
         finally:
             if peer.link is link:
                 peer.link = None
+                peer.last_error = link.reason
             peer.last_heard = link.last_heard
-            peer.last_error = link.reason
             if link.misbehaved:
                 self.drop(peer.member, link.reason)
             _log.info("member disconnected", member=peer.member, reason=link.reason)
@@ -343,8 +345,11 @@ class Mesh:
 
 def _described(error: BaseException) -> str:
     """Return one line about an error: about its deepest cause, for libp2p wraps what it knows."""
-    while isinstance(error, BaseExceptionGroup):
-        error = error.exceptions[0]
-    while error.__cause__ is not None and str(error.__cause__):
-        error = error.__cause__
+    while True:
+        if isinstance(error, BaseExceptionGroup):
+            error = error.exceptions[0]
+        elif error.__cause__ is not None and str(error.__cause__):
+            error = error.__cause__
+        else:
+            break
     return f"{type(error).__name__}: {error}"[:200]

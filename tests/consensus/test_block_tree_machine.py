@@ -5,7 +5,13 @@ from itertools import pairwise
 import pytest
 from hypothesis import settings
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
+from hypothesis.stateful import (
+    RuleBasedStateMachine,
+    invariant,
+    precondition,
+    rule,
+    run_state_machine_as_test,
+)
 
 from consensus import blocktree
 from consensus.blocktree import BlockTree, Node
@@ -108,10 +114,9 @@ class BlockTreeMachine(RuleBasedStateMachine):
             assert all(child.view > parent.view for child, parent in pairwise(path))
 
 
-@pytest.fixture(autouse=True)
-def _few(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_block_tree_against_a_model(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(blocktree, "UNCOMMITTED_MAX", FEW)
-
-
-class TestBlockTree(BlockTreeMachine.TestCase):  # type: ignore[misc, name-defined]
-    settings = settings(max_examples=40, stateful_step_count=40, deadline=None)
+    run_state_machine_as_test(
+        BlockTreeMachine,
+        settings=settings(max_examples=40, stateful_step_count=40, deadline=None),
+    )

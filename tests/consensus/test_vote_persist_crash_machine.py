@@ -1,7 +1,8 @@
 """Votes, timeouts and proposals of one member that may die before any effect, again and again.
 
-Around it is a committee that keeps its promises: at most one block of a view is certified, and a TC
-shuts out whatever its reports do not allow. Its leaders, though, say two things, and worse.
+Around it is a committee with at most f liars: at most one block of a view is certified, and whoever
+voted and then left a view has reported what it voted on. Its leaders, though, say two things and
+extend old blocks, and certificates come late.
 """
 
 from collections import deque
@@ -142,6 +143,7 @@ class VotePersistCrashMachine(RuleBasedStateMachine):
         assert self.votes.setdefault(view, block_id) == block_id, "S4: two votes in one view"
         assert view > max(self.timeouts, default=0), "R4: a vote after a timeout"
         block = self.blocks[block_id]
+        assert self.is_justified(block), "R3: a vote that nothing justifies"
         self.highest_parent = max(self.highest_parent, block.justify.view)
         self.has_observed_time(block)
 
@@ -185,13 +187,24 @@ class VotePersistCrashMachine(RuleBasedStateMachine):
             self.made[view, variant] = self.world.make(view, parent, at_ms=at_ms)
         return self.made[view, variant]
 
-    def tc_for(self, view: int) -> Any:
-        """Return the TC of a view: from now on nothing it does not know of can be certified."""
+    def reported(self, view: int) -> int:
+        """Return what a TC of a view reports at least: who voted knew what it voted on."""
+        voted = [made.block.justify.view for v, made in self.certified.items() if v <= view]
+        return max(voted, default=0)
+
+    def tc_for(self, view: int, weak: bool = False) -> Any:
+        """Return the TC of a view, when it is made with the least or the most that may be in it."""
         if view not in self.tcs:
             high = max((v for v in self.certified if v < view), default=0)
+            high = self.reported(view) if weak else high
             qc = self.certified[high].qc if high else self.world.context.genesis_qc
             self.tcs[view] = self.world.tc(view, qc)
         return self.tcs[view]
+
+    def is_justified(self, block: Block) -> bool:
+        tc = self.tcs.get(block.view - 1)
+        known = block.justify.view
+        return known == block.view - 1 or (tc is not None and known >= tc.groups[-1].high_qc_view)
 
     @rule(ahead=st.integers(-1, 1), variant=st.integers(0, 2), back=st.integers(0, 1), dies=deaths)
     def a_leader_proposes(self, ahead: int, variant: int, back: int, dies: int | None) -> None:
@@ -218,10 +231,11 @@ class VotePersistCrashMachine(RuleBasedStateMachine):
         """Return the certificate of a view, of this block if there is none yet and it may be."""
         view = made.block.view
         if view not in self.certified:
-            later = [v for v in (*self.certified, *self.tcs) if v >= view]
-            newest = max((v for v in self.certified if v < view), default=0)
-            # Of a view that was left, or on what a TC in between knew to be old, none is.
-            if later or made.block.justify.view != newest:
+            parent_view = made.block.justify.view
+            left = [tc for v, tc in self.tcs.items() if v >= view]
+            # Whoever voted for it and left a view later has reported the parent.
+            shut_out = any(tc.groups[-1].high_qc_view < parent_view for tc in left)
+            if shut_out or not self.is_justified(made.block):
                 return None
             self.certified[view] = made
         return self.certified[view].qc
@@ -259,9 +273,9 @@ class VotePersistCrashMachine(RuleBasedStateMachine):
             if qc is not None:
                 self.hear_qc(qc, alone, dies)
 
-    @rule(dies=deaths)
-    def a_view_is_left(self, dies: int | None) -> None:
-        tc = self.tc_for(self.b.core.view)
+    @rule(weak=st.booleans(), dies=deaths)
+    def a_view_is_left(self, weak: bool, dies: int | None) -> None:
+        tc = self.tc_for(self.b.core.view, weak)
         message = Certificate(self.world.context.genesis_qc, tc)
         self.event(lambda: self.b.give(self.b.others[0], message), dies)
 
@@ -355,7 +369,7 @@ def test_no_vote_is_forgotten_whatever_crashes(bench: Callable[..., Any], thorou
     run_state_machine_as_test(
         Machine,
         settings=settings(
-            max_examples=250 if thorough else 30,
+            max_examples=250 if thorough else 60,
             stateful_step_count=50 if thorough else 25,
             deadline=None,
             suppress_health_check=list(HealthCheck),

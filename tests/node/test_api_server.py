@@ -1,6 +1,7 @@
 """The listeners over real sockets; asyncio runs inside plain tests."""
 
 import asyncio
+import contextlib
 import json
 import time
 from collections.abc import Awaitable, Callable
@@ -408,6 +409,10 @@ def test_what_is_no_fit_request_is_refused_and_the_server_goes_on(
         received = await served.raw(request_bytes)
         assert received == b"" or received.split(b" ")[1] in (b"400", b"404", b"413")
         assert b"Traceback" not in received
+        assert b"Python" not in received
+        assert b"aiohttp" not in received
+        if received:
+            assert json.loads(received.partition(b"\r\n\r\n")[2])["error"]["code"]
         assert (await served.get("/v1/feeds"))[0] == 200
 
     serve(tmp_path, body, view=node_view())
@@ -427,15 +432,14 @@ def test_a_connection_that_never_asks_is_closed(tmp_path: Path) -> None:
 
 def test_connections_beyond_the_limit_are_refused(tmp_path: Path) -> None:
     async def body(served: Served) -> None:
-        held = [await asyncio.open_connection(*served.api) for _ in range(4)]
-        await asyncio.sleep(0.05)
+        url = f"http://{served.api[0]}:{served.api[1]}/v1/events"
+        held = [await served.client.get(url) for _ in range(4)]
         with pytest.raises(aiohttp.ClientConnectionError):
             await served.get("/healthz")
         # The other listeners have places of their own.
         assert (await served.get(served.control + "/healthz"))[0] == 200
-        for _reader, writer in held:
-            writer.close()
-            await writer.wait_closed()
+        for stream in held:
+            stream.close()
         async with asyncio.timeout(10):
             while True:
                 try:
@@ -443,6 +447,35 @@ def test_connections_beyond_the_limit_are_refused(tmp_path: Path) -> None:
                     break
                 except aiohttp.ClientConnectionError:
                     await asyncio.sleep(0.02)
+
+    serve(tmp_path, body, view=node_view(), limits=ApiLimits(connections_max=4))
+
+
+def test_connections_that_ask_nothing_keep_nobody_away(tmp_path: Path) -> None:
+    async def body(served: Served) -> None:
+        held = []
+        for opening in (b"", b"GET / HTTP/1.1\r\nHost: ") * 20:
+            reader, writer = await asyncio.open_connection(*served.api)
+            writer.write(opening)
+            held.append((reader, writer))
+        url = f"http://{served.api[0]}:{served.api[1]}/v1/events"
+        stream = await served.client.get(url)
+        for _ in range(10):
+            assert (await served.get("/healthz"))[0] == 200
+            held.append(await asyncio.open_connection(*served.api))
+        # The oldest lost their places, the stream that is being answered kept its own.
+        async with asyncio.timeout(10):
+            with contextlib.suppress(ConnectionError):
+                assert await held[0][0].read() == b""
+        served.server.publish(report(9))
+        async with asyncio.timeout(10):
+            while (await stream.content.readline()) != b"id: 0-9\n":
+                pass
+        stream.close()
+        for _reader, writer in held:
+            writer.close()
+            with contextlib.suppress(ConnectionError):
+                await writer.wait_closed()
 
     serve(tmp_path, body, view=node_view(), limits=ApiLimits(connections_max=4))
 

@@ -338,6 +338,39 @@ async def test_a_flood_waits_at_its_sender_and_does_not_starve_others() -> None:
         assert status_of(flooded, 0).connected, "it is we who do not read; that is not silence"
 
 
+async def test_a_member_whose_frames_waited_for_us_was_not_silent() -> None:
+    limits = replace(LIMITS, inbound_frames=1, heartbeat_seconds=0.05)
+    async with lone(limits=limits) as mesh, dial(mesh, seed_of(0)) as connection:
+        await connected(mesh, 0)
+        frames = 20
+        await connection.stream.write(((1_000).to_bytes(4, "big") + bytes(1_000)) * frames)
+        await until(lambda: mesh._inbox.full(0))
+        await trio.sleep(1.5 * limits.silence_seconds)
+        for _ in range(frames):
+            await mesh.receive()
+        await trio.sleep(4 * limits.heartbeat_seconds)
+        assert status_of(mesh, 0).connected, status_of(mesh, 0).last_error
+
+
+async def test_the_last_error_is_of_its_cause_and_gone_after_a_connection() -> None:
+    listener = (await trio.open_tcp_listeners(0, host="127.0.0.1"))[0]
+    port = listener.socket.getsockname()[1]
+    await listener.aclose()
+    address = f"/ip4/127.0.0.1/tcp/{port}"
+    with trio.fail_after(60):
+        async with trio.open_nursery() as nursery:
+            first = mesh_of(0, {1: address}, range(2))
+            await nursery.start(first.run)
+            await until(lambda: status_of(first, 1).last_error != "")
+            assert status_of(first, 1).last_error.startswith("ConnectionRefusedError: ")
+            assert "Connection refused" in status_of(first, 1).last_error
+            second = mesh_of(1, {}, range(2), listen=address)
+            await nursery.start(second.run)
+            await connected(first, 1)
+            assert status_of(first, 1).last_error == ""
+            nursery.cancel_scope.cancel()
+
+
 async def test_a_penalty_keeps_the_member_away_and_then_lets_it_back() -> None:
     async with committee(2) as (first, second):
         second.drop(0, "equivocated")

@@ -1,9 +1,12 @@
 """Members with two voices: S1 and S2 hold, they are found out, nobody else is accused."""
 
+import os
+
 import pytest
 
 from consensus.committee import Timing
-from testnet.simulation import Conditions, Simulation
+from testnet import twins as enumeration
+from testnet.simulation import Conditions, Simulation, rate
 
 TIMING = Timing(round_interval_ms=0, base_timeout_ms=300)
 
@@ -35,3 +38,28 @@ def test_twins_on_both_sides_of_a_partition(seed: int) -> None:
         simulation.run(700 + 100 * step)
     simulation.groups = None
     simulation.require_commits(3, 30_000)
+
+
+@pytest.mark.parametrize(
+    ("length", "classes"), [(1, 15), (2, 510), pytest.param(3, 25_740, marks=pytest.mark.slow)]
+)
+def test_renaming_the_schedules_gives_every_one(length: int, classes: int) -> None:
+    renaming = enumeration.Renaming(4)
+    first = list(enumeration.schedules(4, length))
+    everything = [variant for one in first for variant in renaming.variants(one)]
+    assert len(first) == classes
+    assert len(everything) == len(set(everything)) == len(enumeration.rounds(4)) ** length
+
+
+@pytest.mark.parametrize(
+    ("length", "count"), [(1, 15), (2, 510), pytest.param(3, 25_740, marks=pytest.mark.slow)]
+)
+def test_every_schedule_of_leaders_and_halves(length: int, count: int) -> None:
+    """n = 4, one member twice: all leaders and two-partitions, up to renaming, then healing."""
+    done, spent, failed = 0, 0.0, []
+    jobs = (os.cpu_count() or 1) if length > 2 else 1
+    for batch, seconds, failures in enumeration.run_all(4, length, jobs):
+        done, spent, failed = done + batch, spent + seconds, failed + failures
+    print(f"\n{length} rounds: {done} schedules, {rate(done, spent)}")
+    assert not failed
+    assert done == count

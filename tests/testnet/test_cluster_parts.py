@@ -6,9 +6,11 @@ import sys
 from pathlib import Path
 
 import pytest
+from click.testing import CliRunner
 
+from node.cli import main
 from testnet import ports
-from testnet.cluster import Options
+from testnet.cluster import Options, fresh_directory
 from testnet.deployment import testnet_feeds as feeds_of_testnet
 from testnet.deployment import timing_for
 from testnet.faults import FaultLog, FaultOrder, kill_leaders
@@ -81,6 +83,24 @@ def test_feeds_are_updated_often_enough_to_watch() -> None:
     for feed in feeds_of_testnet().feeds:
         assert feed.deviation_ppm <= 500
         assert feed.heartbeat_ms <= 12_000
+
+
+@pytest.mark.parametrize("option", ["--rate", "--duration"])
+@pytest.mark.parametrize("number", ["nan", "inf", "-inf", "1e400"])
+def test_only_finite_numbers_are_taken_and_nothing_is_made_before(
+    tmp_path: Path, option: str, number: str
+) -> None:
+    place = tmp_path / "net"
+    result = CliRunner().invoke(main, ["testnet", "--dir", str(place), option, number])
+    assert result.exit_code == 2
+    assert option in result.stderr
+    assert not place.exists()
+
+
+def test_a_directory_that_cannot_be_is_told(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(ChildFailed, match="cannot be a directory"):
+        fresh_directory(tmp_path / "file" / "net")
 
 
 def test_the_seed_decides_who_lies() -> None:
