@@ -267,82 +267,94 @@ class Simulation:
     # From the core to the world.
 
     def _perform(self, node: Node, effect: fx.Effect) -> None:
-        disk, judge, sign = node.disk, self.judge, self.signatures
         member = node.member
-        honest = member not in self.faulty
         match effect:
-            case fx.SetTimer(view=view, duration_ms=duration_ms):
+            case fx.SetTimer():
                 node.timer += 1
-                self._set_timer(node, view, duration_ms, node.timer)
-            case fx.EnteredView(view=view):
+                self._set_timer(node, effect.view, effect.duration_ms, node.timer)
+            case fx.EnteredView():
                 self._progress += 1
-                self.highest_view = max(self.highest_view, view)
-                if honest and self.coalition is not None:
-                    self.coalition.entered(view)
+                self.highest_view = max(self.highest_view, effect.view)
+                if self.coalition is not None and member not in self.faulty:
+                    self.coalition.entered(effect.view)
             case fx.Observe():
                 self._observe(node, effect)
             case fx.Certified():
                 pass
-            case fx.Persist(safety=safety):
-                if honest:
-                    judge.believes(member, safety)
-                self._persist(node, safety)
-            case fx.StoreBlock(block_id=block_id, block=block):
-                judge.learn(block_id, block)
-                disk.write(lambda d: d.blocks.__setitem__(block_id, block))
-            case fx.SendProposal(block=block, block_id=block_id, tc=tc):
-                if honest:
-                    judge.proposed(member, block, block_id, disk.safety)
-                share = sign.share(member, block_id)
-                signature = sign.proposal_signature(member, block_id)
-                self._send(node, self._everyone, Proposal(block, tc, share, signature))
-            case fx.SendVote(header=header, block_id=block_id, to=to):
-                if honest:
-                    judge.voted(member, header, block_id, disk.safety)
-                self._send(node, to, Vote(header, sign.share(member, block_id)))
-            case fx.SendTimeout(view=view, high_qc_view=high, qc=qc, tc=tc):
-                if honest:
-                    judge.timed_out(member, view, high, disk.safety)
-                share = sign.timeout_share(member, view, high)
-                self._send(node, self._everyone, Timeout(view, high, share, qc, tc))
-            case fx.SendCertificate(certificate=certificate):
-                others = [other for other in self._everyone if other != member]
-                self._send(node, others, certificate)
-            case fx.SendRequest(request=request, to=to):
-                self._send(node, to, request)
-            case fx.SendResponse(response=response, to=asker):
-                self._send(node, (asker,), response)
-            case fx.LoadBlocks(request=request, to=asker):
-                blocks = self._stored_chain(disk, request)
-                self._send(node, (asker,), BlockResponse(request.block_id, blocks))
-            case fx.SetGraceTimer(view=view, duration_ms=duration_ms):
-                self._later(node, duration_ms, lambda core, now: core.on_grace(view, now))
-            case fx.SetFetchTimer(block_id=block_id, duration_ms=duration_ms):
-                self._later(node, duration_ms, lambda core, now: core.on_fetch_timer(block_id, now))
+            case fx.Persist():
+                if member not in self.faulty:
+                    self.judge.believes(member, effect.safety)
+                self._persist(node, effect.safety)
+            case fx.StoreBlock() | fx.Committed():
+                self._store(node, effect)
+            case fx.SendProposal() | fx.SendVote() | fx.SendTimeout():
+                self._sign(node, effect)
             case fx.CertifyVotes():
                 self._certify_votes(node, effect)
             case fx.CertifyTimeouts():
                 self._certify_timeouts(node, effect)
-            case fx.Committed(block_id=block_id, block=block):
-                if honest:
-                    judge.commits(member, block_id, block)
-                self._progress += 1
-                node.committed.append(block_id)
-                head = Checkpoint(
-                    block_id,
-                    block.view,
-                    block.height,
-                    block.header.observed_at_ms,
-                    effect.state,
-                    block,
-                )
-                disk.write(lambda d: setattr(d, "head", head))
+            case fx.SetGraceTimer() | fx.SetFetchTimer():
+                self._set_other_timer(node, effect)
+            case fx.SendCertificate():
+                others = [other for other in self._everyone if other != member]
+                self._send(node, others, effect.certificate)
+            case fx.SendRequest():
+                self._send(node, effect.to, effect.request)
+            case fx.SendResponse():
+                self._send(node, (effect.to,), effect.response)
+            case fx.LoadBlocks():
+                blocks = self._stored_chain(node.disk, effect.request)
+                self._send(node, (effect.to,), BlockResponse(effect.request.block_id, blocks))
             case fx.Equivocation():
                 node.evidence.append(effect)
             case fx.PeerFault():
                 node.faults.append(effect)
-            case fx.Halt(reason=reason):
-                node.halted = reason
+            case fx.Halt():
+                node.halted = effect.reason
+
+    def _sign(self, node: Node, effect: fx.SendProposal | fx.SendVote | fx.SendTimeout) -> None:
+        """Sign what goes out, under the eyes of the judge."""
+        judge, sign, member, durable = self.judge, self.signatures, node.member, node.disk.safety
+        honest = member not in self.faulty
+        match effect:
+            case fx.SendVote(header=header, block_id=block_id):
+                if honest:
+                    judge.voted(member, header, block_id, durable)
+                self._send(node, effect.to, Vote(header, sign.share(member, block_id)))
+            case fx.SendTimeout(view=view, high_qc_view=high):
+                if honest:
+                    judge.timed_out(member, view, high, durable)
+                share = sign.timeout_share(member, view, high)
+                timeout = Timeout(view, high, share, effect.qc, effect.tc)
+                self._send(node, self._everyone, timeout)
+            case fx.SendProposal(block=block, block_id=block_id):
+                if honest:
+                    judge.proposed(member, block, block_id, durable)
+                share = sign.share(member, block_id)
+                signature = sign.proposal_signature(member, block_id)
+                self._send(node, self._everyone, Proposal(block, effect.tc, share, signature))
+
+    def _store(self, node: Node, effect: fx.StoreBlock | fx.Committed) -> None:
+        block_id, block = effect.block_id, effect.block
+        if isinstance(effect, fx.StoreBlock):
+            self.judge.learn(block_id, block)
+            node.disk.write(lambda disk: disk.blocks.__setitem__(block_id, block))
+            return
+        if node.member not in self.faulty:
+            self.judge.commits(node.member, block_id, block)
+        self._progress += 1
+        node.committed.append(block_id)
+        time_ms = block.header.observed_at_ms
+        head = Checkpoint(block_id, block.view, block.height, time_ms, effect.state, block)
+        node.disk.write(lambda disk: setattr(disk, "head", head))
+
+    def _set_other_timer(self, node: Node, effect: fx.SetGraceTimer | fx.SetFetchTimer) -> None:
+        if isinstance(effect, fx.SetGraceTimer):
+            view = effect.view
+            self._later(node, effect.duration_ms, lambda core, now: core.on_grace(view, now))
+            return
+        block_id = effect.block_id
+        self._later(node, effect.duration_ms, lambda core, now: core.on_fetch_timer(block_id, now))
 
     def _persist(self, node: Node, safety: SafetyState) -> None:
         delay_ms = self._draw(self.conditions.disk_ms)
