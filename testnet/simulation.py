@@ -172,7 +172,8 @@ class Simulation:
     def run(self, duration_ms: int, until: Callable[[], bool] | None = None) -> bool:
         """Let time pass; stop early, and return True, once `until` holds.
 
-        It is looked at whenever a node has entered a view or committed a block.
+        It is looked at whenever a node has entered a view, committed a block, or signed or ended a
+        handover.
         """
         end_ms = self.now_ms + duration_ms
         queue, pop = self._queue, heapq.heappop
@@ -282,103 +283,127 @@ class Simulation:
     # From the core to the world.
 
     def _perform(self, node: Node, effect: fx.Effect) -> None:
-        disk, judge, sign = node.disk, self.judge, self.signatures
         member = node.member
-        honest = member not in self.faulty
         match effect:
-            case fx.SetTimer(view=view, duration_ms=duration_ms):
+            case fx.SetTimer():
                 node.timer += 1
-                self._set_timer(node, view, duration_ms, node.timer)
-            case fx.EnteredView(view=view):
+                self._set_timer(node, effect.view, effect.duration_ms, node.timer)
+            case fx.EnteredView():
                 self._progress += 1
-                self.highest_view = max(self.highest_view, view)
-                if honest and self.coalition is not None:
-                    self.coalition.entered(view)
+                self.highest_view = max(self.highest_view, effect.view)
+                if self.coalition is not None and member not in self.faulty:
+                    self.coalition.entered(effect.view)
             case fx.Observe():
                 self._observe(node, effect)
             case fx.Certified():
                 pass
-            case fx.Persist(safety=safety):
-                if honest:
-                    judge.believes(member, safety)
-                self._persist(node, safety)
-            case fx.StoreBlock(block_id=block_id, block=block):
-                judge.learn(block_id, block)
-                disk.write(lambda d: d.blocks.__setitem__(block_id, block))
-            case fx.SendProposal(block=block, block_id=block_id, tc=tc):
-                if honest:
-                    judge.proposed(member, block, block_id, disk.safety)
-                share = sign.share(member, block_id)
-                signature = sign.proposal_signature(member, block_id)
-                self._send(node, self._everyone, Proposal(block, tc, share, signature))
-            case fx.SendVote(header=header, block_id=block_id, to=to):
-                if honest:
-                    judge.voted(member, header, block_id, disk.safety)
-                self._send(node, to, Vote(header, sign.share(member, block_id)))
-            case fx.SendTimeout(view=view, high_qc_view=high, qc=qc, tc=tc):
-                if honest:
-                    judge.timed_out(member, view, high, disk.safety)
-                share = sign.timeout_share(member, view, high)
-                self._send(node, self._everyone, Timeout(view, high, share, qc, tc))
-            case fx.SendCertificate(certificate=certificate):
-                others = [other for other in self._everyone if other != member]
-                self._send(node, others, certificate)
-            case fx.SendClosingQC(certificate=certificate, to=behind):
-                self._send(node, (behind,), certificate)
-            case fx.SendHandoverShare(terms=terms):
-                if honest:
-                    judge.hands_over(member, terms, disk.safety)
-                handing = HandoverShare(
-                    terms.configuration_hash,
-                    terms.deciding_id,
-                    terms.observed_at_ms,
-                    sign.share(member, terms.digest),
-                )
-                self._send(node, self._everyone, handing)
-            case fx.CertifyHandover():
-                self._certify_handover(node, effect)
-            case fx.SendHandoverCertificate(certificate=handover, to=behind):
-                self._send(node, (behind,), handover)
-            case fx.HandedOver(certificate=handover):
-                node.handed_over = effect
-                others = [other for other in self._everyone if other != member]
-                self._send(node, others, handover)
-            case fx.SendRequest(request=request, to=to):
-                self._send(node, to, request)
-            case fx.SendResponse(response=response, to=asker):
-                self._send(node, (asker,), response)
-            case fx.LoadBlocks(request=request, to=asker):
-                blocks = self._stored_chain(disk, request)
-                self._send(node, (asker,), BlockResponse(request.block_id, blocks))
-            case fx.SetGraceTimer(view=view, duration_ms=duration_ms):
-                self._later(node, duration_ms, lambda core, now: core.on_grace(view, now))
-            case fx.SetFetchTimer(block_id=block_id, duration_ms=duration_ms):
-                self._later(node, duration_ms, lambda core, now: core.on_fetch_timer(block_id, now))
+            case fx.Persist():
+                if member not in self.faulty:
+                    self.judge.believes(member, effect.safety)
+                self._persist(node, effect.safety)
+            case fx.StoreBlock() | fx.Committed():
+                self._store(node, effect)
+            case fx.SendProposal() | fx.SendVote() | fx.SendTimeout():
+                self._sign(node, effect)
             case fx.CertifyVotes():
                 self._certify_votes(node, effect)
             case fx.CertifyTimeouts():
                 self._certify_timeouts(node, effect)
-            case fx.Committed(block_id=block_id, block=block):
-                if honest:
-                    judge.commits(member, block_id, block)
-                self._progress += 1
-                node.committed.append(block_id)
-                head = Checkpoint(
-                    block_id,
-                    block.view,
-                    block.height,
-                    block.header.observed_at_ms,
-                    effect.state,
-                    block,
-                    effect.successor,
-                )
-                disk.write(lambda d: setattr(d, "head", head))
+            case fx.SetGraceTimer() | fx.SetFetchTimer():
+                self._set_other_timer(node, effect)
+            case fx.SendCertificate():
+                self._send(node, self._all_but(member), effect.certificate)
+            case fx.SendRequest():
+                self._send(node, effect.to, effect.request)
+            case fx.SendResponse():
+                self._send(node, (effect.to,), effect.response)
+            case fx.LoadBlocks():
+                blocks = self._stored_chain(node.disk, effect.request)
+                self._send(node, (effect.to,), BlockResponse(effect.request.block_id, blocks))
             case fx.Equivocation():
                 node.evidence.append(effect)
             case fx.PeerFault():
                 node.faults.append(effect)
-            case fx.Halt(reason=reason):
-                node.halted = reason
+            case fx.Halt():
+                node.halted = effect.reason
+            case _:
+                self._end_epoch(node, effect)
+
+    def _sign(self, node: Node, effect: fx.SendProposal | fx.SendVote | fx.SendTimeout) -> None:
+        """Sign what goes out, under the eyes of the judge."""
+        judge, sign, member, durable = self.judge, self.signatures, node.member, node.disk.safety
+        honest = member not in self.faulty
+        match effect:
+            case fx.SendVote(header=header, block_id=block_id):
+                if honest:
+                    judge.voted(member, header, block_id, durable)
+                self._send(node, effect.to, Vote(header, sign.share(member, block_id)))
+            case fx.SendTimeout(view=view, high_qc_view=high):
+                if honest:
+                    judge.timed_out(member, view, high, durable)
+                share = sign.timeout_share(member, view, high)
+                timeout = Timeout(view, high, share, effect.qc, effect.tc)
+                self._send(node, self._everyone, timeout)
+            case fx.SendProposal(block=block, block_id=block_id):
+                if honest:
+                    judge.proposed(member, block, block_id, durable)
+                share = sign.share(member, block_id)
+                signature = sign.proposal_signature(member, block_id)
+                self._send(node, self._everyone, Proposal(block, effect.tc, share, signature))
+
+    def _end_epoch(
+        self,
+        node: Node,
+        effect: fx.SendClosingQC
+        | fx.SendHandoverShare
+        | fx.CertifyHandover
+        | fx.SendHandoverCertificate
+        | fx.HandedOver,
+    ) -> None:
+        """Perform what only happens at the end of an epoch."""
+        member = node.member
+        match effect:
+            case fx.SendHandoverShare(terms=terms):
+                self._progress += 1
+                if member not in self.faulty:
+                    self.judge.hands_over(member, terms, node.disk.safety)
+                share = self.signatures.share(member, terms.digest)
+                handing = HandoverShare(
+                    terms.configuration_hash, terms.deciding_id, terms.observed_at_ms, share
+                )
+                self._send(node, self._everyone, handing)
+            case fx.CertifyHandover():
+                self._certify_handover(node, effect)
+            case fx.SendClosingQC() | fx.SendHandoverCertificate():
+                self._send(node, (effect.to,), effect.certificate)
+            case fx.HandedOver():
+                self._progress += 1
+                node.handed_over = effect
+                self._send(node, self._all_but(member), effect.certificate)
+
+    def _store(self, node: Node, effect: fx.StoreBlock | fx.Committed) -> None:
+        block_id, block = effect.block_id, effect.block
+        if isinstance(effect, fx.StoreBlock):
+            self.judge.learn(block_id, block)
+            node.disk.write(lambda disk: disk.blocks.__setitem__(block_id, block))
+            return
+        if node.member not in self.faulty:
+            self.judge.commits(node.member, block_id, block)
+        self._progress += 1
+        node.committed.append(block_id)
+        time_ms = block.header.observed_at_ms
+        head = Checkpoint(
+            block_id, block.view, block.height, time_ms, effect.state, block, effect.successor
+        )
+        node.disk.write(lambda disk: setattr(disk, "head", head))
+
+    def _set_other_timer(self, node: Node, effect: fx.SetGraceTimer | fx.SetFetchTimer) -> None:
+        if isinstance(effect, fx.SetGraceTimer):
+            view = effect.view
+            self._later(node, effect.duration_ms, lambda core, now: core.on_grace(view, now))
+            return
+        block_id = effect.block_id
+        self._later(node, effect.duration_ms, lambda core, now: core.on_fetch_timer(block_id, now))
 
     def _persist(self, node: Node, safety: SafetyState) -> None:
         delay_ms = self._draw(self.conditions.disk_ms)
@@ -466,6 +491,9 @@ class Simulation:
         return tuple(blocks)
 
     # The wires.
+
+    def _all_but(self, member: int) -> tuple[int, ...]:
+        return tuple(other for other in self._everyone if other != member)
 
     def _send(self, node: Node, to: Sequence[int], message: Message) -> None:
         if self.coalition is not None and node.member not in self.faulty:

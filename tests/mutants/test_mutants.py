@@ -11,7 +11,6 @@ QUICK = frozenset(
     {
         "vote-after-timeout",
         "commit-with-a-gap",
-        "timeout-not-persisted",
         "domain-without-epoch",
     }
 )
