@@ -63,6 +63,7 @@ def test_the_example_takes_no_oracle_of_another_network(kit: Any) -> None:
     assert reverted.value.data == keccak(b"AnotherNetwork(bytes32)")[:4] + oracle.committee.network
 
 
+@pytest.mark.checkout
 def test_the_interface_needs_no_exact_compiler() -> None:
     assert "pragma solidity ^0.8.20;" in (CONTRACTS / "src" / "IOracle.sol").read_text("utf-8")
 
