@@ -1,7 +1,8 @@
 """A certified report, and its JSON form: what the API serves and `didyma reports verify` reads.
 
 A report that was decoded has the right shape, and its answers say the same as its words. Whether it
-is *genuine* (signature, quorum, feed root, id) only a committee file can tell: see `node.verifier`.
+is *genuine* (signature, quorum, feed root, id) only a committee file can tell: see
+`node.report_verification`.
 """
 
 import re
