@@ -25,6 +25,8 @@ class Node:
     observed_at_ms: int
     state: State
     certified: bool = False
+    successor: bytes | None = None
+    """The hash of the next epoch's configuration, if this block or one before it decided that."""
 
 
 class BlockTree:

@@ -19,14 +19,19 @@ from consensus.collectors import TimeoutCollector, VoteCollector
 from consensus.committee import EpochContext
 from consensus.errors import InvalidMessage, InvalidPayload
 from consensus.fetch import Fetcher, Want
+from consensus.handover import ShareCollector, Terms, check_certificate, terms_of
 from consensus.messages import (
     BLOCKS_PER_RESPONSE_MAX,
+    PAYLOAD_BYTES_MAX,
     QC,
     TC,
     Block,
     BlockRequest,
     BlockResponse,
     Certificate,
+    Change,
+    HandoverCertificate,
+    HandoverShare,
     Header,
     Observed,
     Proposal,
@@ -51,7 +56,10 @@ RECENTLY_HEARD_VIEWS = 8
 
 @dataclass(frozen=True, slots=True)
 class Checkpoint:
-    """The last final block of a member and the agreed state after it; or an epoch's genesis."""
+    """The last final block of a member and the agreed state after it; or an epoch's genesis.
+
+    With a `successor`, the hash of the next configuration, it is the block that decided that.
+    """
 
     block_id: bytes
     view: int
@@ -59,6 +67,7 @@ class Checkpoint:
     observed_at_ms: int
     state: State
     block: Block | None = None
+    successor: bytes | None = None
 
 
 def genesis_safety(context: EpochContext) -> SafetyState:
@@ -108,6 +117,7 @@ class Core:
                 root.observed_at_ms,
                 root.state,
                 certified=True,
+                successor=root.successor,
             )
         )
         self._pacemaker = Pacemaker(context.configuration.timing.base_timeout_ms)
@@ -123,6 +133,10 @@ class Core:
         self._grace_over = 0
         self._halted = False
         self._everyone = tuple(range(context.n))
+        self._change: Change | None = None
+        self._handover = ShareCollector(context.q)
+        self._terms: Terms | None = None
+        self._handed_over: HandoverCertificate | None = None
 
     # What the shell may look at.
 
@@ -169,8 +183,10 @@ class Core:
         tc_view = safety.high_tc.view if safety.high_tc is not None else 0
         self._note_qc(safety.high_qc, now_ms, out)
         self._enter(max(qc_view, tc_view) + 1, tc_view > qc_view, now_ms, out)
+        if safety.closed and self._tree.root.successor is not None:
+            self._end(out)
         vote = safety.last_vote
-        if vote is not None and rules.may_repeat_vote(safety, self.view, vote):
+        if vote is not None and rules.may_repeat_vote(self._safety, self.view, vote):
             # The crash may have swallowed it; the bytes are the same as before.
             out.append(self._send_vote(vote))
         return out
@@ -180,7 +196,7 @@ class Core:
         if observed.member != sender:
             raise InvalidMessage("an observation in another member's name")
         self._rule.check(observed)
-        if not self.view <= observed.view <= self.view + WINDOW_AHEAD:
+        if self._safety.closed or not self.view <= observed.view <= self.view + WINDOW_AHEAD:
             return []
         self._heard(sender, observed.view)
         # The newest counts: a member observes once more after a timeout.
@@ -199,6 +215,8 @@ class Core:
     def on_proposal(self, sender: int, proposal: Proposal, now_ms: int) -> list[fx.Effect]:
         """Take over a proposal's certificates, then vote for its block if that is safe."""
         rules.check_proposal(self._context, sender, proposal)
+        if self._safety.closed:
+            return []
         block = proposal.block
         block_id = block.header.id(self._context.domain)
         parent = self._tree.get(self._context.id_of(block.justify))
@@ -228,7 +246,9 @@ class Core:
     def on_vote(self, sender: int, vote: Vote, now_ms: int) -> list[fx.Effect]:
         """Count a vote; hand out a quorum for certification."""
         header = vote.header
-        if not self.view - 1 <= header.view <= self.view + WINDOW_AHEAD or header.view < 1:
+        if self._safety.closed or header.view < 1:
+            return []
+        if not self.view - 1 <= header.view <= self.view + WINDOW_AHEAD:
             return []
         out: list[fx.Effect] = []
         self._heard(sender, header.view)
@@ -239,6 +259,8 @@ class Core:
         """Take over a certificate made of collected votes; a collector hands it on."""
         rules.check_qc(self._context, qc)
         out: list[fx.Effect] = []
+        if self._safety.closed:
+            return out
         new = qc.view > self._safety.high_qc.view
         self._adopt_qc(qc, now_ms, out)
         collector = self._context.leader(qc.view) == self._me
@@ -271,6 +293,10 @@ class Core:
         if timeout.qc.view < timeout.high_qc_view:
             raise InvalidMessage("a timeout without the certificate that it reports")
         out: list[fx.Effect] = []
+        closing_qc = self._safety.closing_qc
+        if closing_qc is not None:
+            # Alone it cannot go on, and those who have left no longer time out with it.
+            return [fx.SendClosingQC(Certificate(closing_qc, None), sender)]
         self._heard(sender, timeout.view)
         self._adopt_qc(timeout.qc, now_ms, out)
         if timeout.tc is not None:
@@ -297,7 +323,7 @@ class Core:
         """Take over a TC made of collected timeouts and hand it on."""
         rules.check_tc(self._context, tc)
         out: list[fx.Effect] = []
-        if tc.view >= self.view:
+        if tc.view >= self.view and not self._safety.closed:
             self._adopt_tc(tc, now_ms, out)
             out.append(fx.SendCertificate(Certificate(self._safety.high_qc, tc)))
         return out
@@ -319,6 +345,8 @@ class Core:
         if message.tc is not None:
             rules.check_tc(self._context, message.tc)
         out: list[fx.Effect] = []
+        if self._safety.closed:
+            return out
         self._adopt_qc(message.qc, now_ms, out)
         if message.tc is not None:
             self._adopt_tc(message.tc, now_ms, out)
@@ -345,7 +373,7 @@ class Core:
     ) -> list[fx.Effect]:
         """Extend a missing chain; insert it once it reaches a known block."""
         want = self._want_awaiting(sender, response)
-        if want is None or not response.blocks:
+        if want is None or not response.blocks or self._safety.closed:
             return []
         self._fetcher.extend(want, response.blocks)
         out: list[fx.Effect] = []
@@ -357,6 +385,8 @@ class Core:
         """Ask for a block that is still missing, other signers at each attempt."""
         out: list[fx.Effect] = []
         want = self._fetcher.get(block_id)
+        if self._safety.closed:
+            return out
         if want is not None:
             self._follow(want, now_ms, out)
             self._resume(now_ms, out)
@@ -364,6 +394,71 @@ class Core:
             duration_ms = self._context.configuration.timing.base_timeout_ms
             out.append(fx.SetFetchTimer(block_id, duration_ms))
         return out
+
+    # The end of the epoch.
+
+    def on_change(self, change: Change) -> None:
+        """Propose a next epoch, which a quorum approved, with the next block of our own."""
+        self._change = change
+
+    def on_handover_share(self, sender: int, share: HandoverShare, now_ms: int) -> list[fx.Effect]:
+        """Count a share on the end of the epoch; it may come before our own commit."""
+        out: list[fx.Effect] = []
+        if self._handed_over is not None:
+            if sender != self._me:
+                out.append(fx.SendHandoverCertificate(self._handed_over, sender))
+            return out
+        self._handover.add(sender, share)
+        self._try_certify_handover(out)
+        return out
+
+    def on_bad_handover_shares(self, signers: Iterable[int], now_ms: int) -> list[fx.Effect]:
+        """Strike out bad shares and try again with the others."""
+        self._handover.reject(signers)
+        out: list[fx.Effect] = []
+        self._try_certify_handover(out)
+        return out
+
+    def on_handover_certificate(
+        self, certificate: HandoverCertificate, now_ms: int
+    ) -> list[fx.Effect]:
+        """Leave the epoch, if it is closed; whoever did not close it yet goes by a checkpoint."""
+        check_certificate(self._context, certificate)
+        terms = self._terms
+        if terms is None or self._handed_over is not None:
+            return []
+        if not terms.covers(certificate):
+            out: list[fx.Effect] = []
+            self._halt("a quorum handed over to another epoch than the one decided", out)
+            return out
+        self._handed_over = certificate
+        return [fx.HandedOver(terms, certificate)]
+
+    def _close(self, qc: QC, out: list[fx.Effect]) -> None:
+        """Close the epoch for good: its deciding block, now the root, is final."""
+        self._set(closed=True, closing_qc=qc)
+        self._persist(out)
+        self._end(out)
+
+    def _end(self, out: list[fx.Effect]) -> None:
+        root = self._tree.root
+        assert root.successor is not None
+        self._terms = terms_of(self._context, root.successor, root.block_id, root.observed_at_ms)
+        self._send_handover_share(out)
+        self._try_certify_handover(out)
+
+    def _send_handover_share(self, out: list[fx.Effect]) -> None:
+        """Sign the end of the epoch, and again until a certificate has come of it."""
+        assert self._safety.closed
+        if self._terms is not None and self._handed_over is None:
+            out.append(fx.SendHandoverShare(self._terms))
+            out.append(fx.SetTimer(self.view, self._pacemaker.timeout_ms()))
+
+    def _try_certify_handover(self, out: list[fx.Effect]) -> None:
+        if self._terms is not None and self._handed_over is None:
+            shares = self._handover.take_quorum(self._terms)
+            if shares is not None:
+                out.append(fx.CertifyHandover(self._terms, shares))
 
     # Certificates.
 
@@ -400,13 +495,17 @@ class Core:
             node.certified = True
             assert node.block is not None
             out.append(fx.Certified(block_id, node.block, qc, node.state))
-        self._commit(node, out)
+        self._commit(node, qc, out)
 
     def _waiting_view(self, block_id: bytes) -> int:
         return self._waiting_qcs[block_id].view
 
-    def _commit(self, node: Node, out: list[fx.Effect]) -> None:
-        if node.block is None or not rules.commits_parent(node.block):
+    def _commit(self, node: Node, qc: QC, out: list[fx.Effect]) -> None:
+        if self._safety.closed or node.block is None or not rules.commits_parent(node.block):
+            return
+        if self._tree.root.successor is not None:
+            # A crash came between the commit of the deciding block and the close of the epoch.
+            self._close(qc, out)
             return
         parent = self._tree.get(node.parent_id)
         if parent is None or parent.view <= self._tree.root.view:
@@ -414,11 +513,16 @@ class Core:
         for final in self._tree.path_to(parent.block_id):
             assert final.block is not None
             final.certified = True
-            out.append(fx.Committed(final.block_id, final.block, final.state))
+            out.append(fx.Committed(final.block_id, final.block, final.state, final.successor))
+            if final.successor is not None:
+                parent = final  # Nothing counts in this epoch after the block that ends it.
+                break
         self._tree.reroot(parent.block_id)
         self._fetcher.drop_below(parent.view)
-        for block_id in [b for b, qc in self._waiting_qcs.items() if qc.view <= parent.view]:
+        for block_id in [b for b, w in self._waiting_qcs.items() if w.view <= parent.view]:
             del self._waiting_qcs[block_id]
+        if parent.successor is not None:
+            self._close(qc, out)
 
     # Views.
 
@@ -491,8 +595,7 @@ class Core:
         if parent is None:
             return  # It is being fetched, see _note_qc.
         ordered = [observed[member] for member in sorted(observed)]
-        payload = self._rule.build(view, ordered)
-        outcome = self._rule.apply(parent.state, parent.observed_at_ms, view, payload)
+        payload, outcome = self._content(parent, view, ordered)
         if not rules.is_timely(self._context, outcome.observed_at_ms, now_ms):
             return  # Nobody with a clock like ours would vote for it, we neither.
         block = self._build(view, parent, payload, outcome)
@@ -500,8 +603,24 @@ class Core:
         self._set(last_proposed_view=view, last_voted_view=view, last_vote=block.header)
         self._insert(self._node(block, block_id, parent, outcome), now_ms, out)
         self._persist(out)
+        if self._safety.closed:
+            return
         out.append(fx.SendProposal(block, block_id, tc))
         self._observe_next(view + 1, block.header.observed_at_ms, out)
+
+    def _content(self, parent: Node, view: int, observed: list[Observed]) -> tuple[bytes, Outcome]:
+        """Return the payload of a block of our own, with the change that waits, if it may."""
+        if self._change is not None and parent.successor is None:
+            payload = self._rule.build(view, observed, self._change)
+            try:
+                if len(payload) > PAYLOAD_BYTES_MAX:
+                    raise InvalidPayload("a payload that is too long with the change in it")
+                return payload, self._rule.apply(parent.state, parent.observed_at_ms, view, payload)
+            except InvalidPayload:
+                # It could be proposed once and can no longer, such as when it came too late.
+                self._change = None
+        payload = self._rule.build(view, observed)
+        return payload, self._rule.apply(parent.state, parent.observed_at_ms, view, payload)
 
     def _build(self, view: int, parent: Node, payload: bytes, outcome: Outcome) -> Block:
         justify = self._safety.high_qc
@@ -542,6 +661,7 @@ class Core:
             block.height,
             block.header.observed_at_ms,
             outcome.state,
+            successor=outcome.successor,
         )
 
     def _insert(self, node: Node, now_ms: int, out: list[fx.Effect]) -> None:
@@ -601,6 +721,8 @@ class Core:
     def _time_out(self, now_ms: int, out: list[fx.Effect]) -> None:
         view = self.view
         safety = self._safety
+        if safety.closed:
+            self._send_handover_share(out)
         if self._halted or safety.closed:
             return
         last = safety.last_timeout
@@ -618,6 +740,8 @@ class Core:
         out.append(fx.SetTimer(view, self._pacemaker.timeout_ms()))
 
     def _count_timeouts(self, view: int, now_ms: int, out: list[fx.Effect]) -> None:
+        if self._safety.closed:
+            return
         last = self._safety.last_timeout
         mine = last is not None and last[0] == view
         if view == self.view and not mine and self._timeouts.count(view) > self._context.f:
@@ -688,7 +812,7 @@ class Core:
 
     def _resume(self, now_ms: int, out: list[fx.Effect]) -> None:
         """Do what had to wait for a block that may be here now."""
-        if self._halted:
+        if self._halted or self._safety.closed:
             return
         for want in self._fetcher.all():
             if want.block_id in self._fetcher and self._meets_tree(want):

@@ -30,6 +30,8 @@ TAG_APPROVAL = b"\x11"
 TAG_HANDOVER = b"\x12"
 TAG_FEED_PARAMETERS = b"\x13"
 TAG_LEADER_ORDER = b"\x14"
+TAG_CHANGE = b"\x15"
+TAG_DECIDED = b"\x16"
 
 
 def keccak(preimage: bytes) -> Digest:

@@ -8,6 +8,7 @@ own core if oneself is among the destinations.
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from consensus.handover import Terms
 from consensus.messages import (
     QC,
     TC,
@@ -15,6 +16,7 @@ from consensus.messages import (
     BlockRequest,
     BlockResponse,
     Certificate,
+    HandoverCertificate,
     Header,
 )
 from consensus.payload import State
@@ -72,6 +74,21 @@ class SendCertificate:
     """Send a certificate to everyone else; nothing is signed."""
 
     certificate: Certificate
+
+
+@dataclass(frozen=True, slots=True)
+class SendClosingQC:
+    """Send a member, for which the epoch goes on, the certificate that ended it."""
+
+    certificate: Certificate
+    to: int
+
+
+@dataclass(frozen=True, slots=True)
+class SendHandoverShare:
+    """Sign the terms on which the epoch ended and send the share to everyone, oneself included."""
+
+    terms: Terms
 
 
 @dataclass(frozen=True, slots=True)
@@ -163,6 +180,36 @@ class CertifyTimeouts:
 
 
 @dataclass(frozen=True, slots=True)
+class CertifyHandover:
+    """Aggregate these shares on the epoch's end and verify once.
+
+    Comes back as `on_handover_certificate(certificate)` or as `on_bad_handover_shares(signers)`.
+    """
+
+    terms: Terms
+    shares: Mapping[int, bytes]
+
+
+@dataclass(frozen=True, slots=True)
+class HandedOver:
+    """The epoch is over, and this proves it to anyone: send it to everyone else, begin the next.
+
+    The core does nothing more than answering requests for blocks.
+    """
+
+    terms: Terms
+    certificate: HandoverCertificate
+
+
+@dataclass(frozen=True, slots=True)
+class SendHandoverCertificate:
+    """Send a member that still collects shares the certificate that came of ours."""
+
+    certificate: HandoverCertificate
+    to: int
+
+
+@dataclass(frozen=True, slots=True)
 class Certified:
     """A block and its certificate are both known: a report can be published."""
 
@@ -174,11 +221,15 @@ class Certified:
 
 @dataclass(frozen=True, slots=True)
 class Committed:
-    """A block is final; blocks come oldest first, each exactly once in a process's life."""
+    """A block is final; blocks come oldest first, each exactly once in a process's life.
+
+    With a `successor`, the hash of the next configuration, it decides the next epoch.
+    """
 
     block_id: bytes
     block: Block
     state: State
+    successor: bytes | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -227,6 +278,8 @@ Effect = (
     | SendVote
     | SendTimeout
     | SendCertificate
+    | SendClosingQC
+    | SendHandoverShare
     | SendRequest
     | SendResponse
     | LoadBlocks
@@ -236,6 +289,9 @@ Effect = (
     | SetFetchTimer
     | CertifyVotes
     | CertifyTimeouts
+    | CertifyHandover
+    | HandedOver
+    | SendHandoverCertificate
     | Certified
     | Committed
     | Equivocation

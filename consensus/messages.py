@@ -27,6 +27,10 @@ FRAME_BYTES_MAX: Final = 1 << 20
 
 PAYLOAD_BYTES_MAX: Final = 1 << 19
 BLOCKS_PER_RESPONSE_MAX: Final = 64
+DOCUMENT_BYTES_MAX: Final = 1 << 17
+"""A configuration travels in a payload beside a quorum's observations."""
+
+STATE_BYTES_MAX: Final = 1 << 18
 
 
 class Header(Struct, frozen=True, array_like=True, forbid_unknown_fields=True):
@@ -179,8 +183,75 @@ class BlockResponse(
     blocks: Annotated[tuple[Block, ...], Meta(max_length=BLOCKS_PER_RESPONSE_MAX)]
 
 
+class Change(Struct, frozen=True, array_like=True, forbid_unknown_fields=True):
+    """The next epoch's configuration, with the aggregate of a quorum's BLS approvals of it.
+
+    `document` is the configuration in full, opaque to the consensus.
+    """
+
+    configuration_hash: WireDigest
+    document: Annotated[bytes, Meta(max_length=DOCUMENT_BYTES_MAX)]
+    bitmap: WireBitmap
+    aggregate: WireBlsSignature
+
+
+class Candidate(Struct, frozen=True, tag="candidate", array_like=True, forbid_unknown_fields=True):
+    """A configuration that a member proposes for the next epoch and, with a share, approves."""
+
+    document: Annotated[bytes, Meta(max_length=DOCUMENT_BYTES_MAX)]
+    share: WireBlsSignature | None
+
+
+class HandoverShare(
+    Struct, frozen=True, tag="handover-share", array_like=True, forbid_unknown_fields=True
+):
+    """A member's BLS share on the end of its epoch; see `consensus.handover.Terms`."""
+
+    configuration_hash: WireDigest
+    deciding_id: WireDigest
+    observed_at_ms: WireTime
+    share: WireBlsSignature
+
+
+class HandoverCertificate(
+    Struct, frozen=True, tag="handover-certificate", array_like=True, forbid_unknown_fields=True
+):
+    """A quorum's aggregate signature on the end of its epoch."""
+
+    configuration_hash: WireDigest
+    deciding_id: WireDigest
+    observed_at_ms: WireTime
+    bitmap: WireBitmap
+    aggregate: WireBlsSignature
+
+
+class SuccessorRequest(
+    Struct, frozen=True, tag="successor-request", array_like=True, forbid_unknown_fields=True
+):
+    """Asks how the epoch ended that the message is of."""
+
+
+class Successor(Struct, frozen=True, tag="successor", array_like=True, forbid_unknown_fields=True):
+    """How an epoch ended: the certificate, the deciding block, and the encoded state after it."""
+
+    certificate: HandoverCertificate
+    block: Block
+    state: Annotated[bytes, Meta(max_length=STATE_BYTES_MAX)]
+
+
 Message = (
-    ObservationMessage | Proposal | Vote | Timeout | Certificate | BlockRequest | BlockResponse
+    ObservationMessage
+    | Proposal
+    | Vote
+    | Timeout
+    | Certificate
+    | BlockRequest
+    | BlockResponse
+    | Candidate
+    | HandoverShare
+    | HandoverCertificate
+    | SuccessorRequest
+    | Successor
 )
 
 _encoder = msgspec.msgpack.Encoder()

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
-from consensus.messages import Observed
+from consensus.messages import Change, Observed
 from consensus.types import Digest
 
 State = object
@@ -20,6 +20,8 @@ class Outcome:
     state_digest: Digest
     payload_digest: Digest
     state: State
+    successor: Digest | None = None
+    """The hash of the next epoch's configuration, if this block or one before it decided that."""
 
 
 class PayloadRule(Protocol):
@@ -32,8 +34,13 @@ class PayloadRule(Protocol):
         """Raise `InvalidPayload` if a payload with this observation could not be valid."""
         ...
 
-    def build(self, view: int, observations: Sequence[Observed]) -> bytes:
-        """Return the payload of these observations (distinct, checked members', for `view`)."""
+    def build(
+        self, view: int, observations: Sequence[Observed], change: Change | None = None
+    ) -> bytes:
+        """Return the payload of these observations (distinct, checked members', for `view`).
+
+        With a change it decides the next epoch.
+        """
         ...
 
     def digest(self, view: int, payload: bytes) -> Digest:

@@ -92,9 +92,13 @@ def may_repeat_vote(safety: SafetyState, current_view: int, vote: Header) -> boo
 
 
 def is_timely(context: EpochContext, observed_at_ms: int, now_ms: int) -> bool:
-    """Tell whether a block's time is close enough to a member's own clock to be voted for (R5)."""
+    """Tell whether a block's time may be voted for (R5).
+
+    It must be close enough to a member's own clock, and within the configuration's validity.
+    """
     timing = context.configuration.timing
-    return now_ms - timing.max_lag_ms <= observed_at_ms <= now_ms + timing.max_skew_ms
+    latest_ms = min(now_ms + timing.max_skew_ms, context.configuration.valid_until_ms)
+    return now_ms - timing.max_lag_ms <= observed_at_ms <= latest_ms
 
 
 def commits_parent(block: Block) -> bool:

@@ -13,7 +13,8 @@ class SafetyState(Struct, frozen=True, forbid_unknown_fields=True):
     """The durable state of one member in one epoch, keyed by the epoch's domain D.
 
     `last_timeout` is (view, high-QC view) of the one timeout signed last. After `closed` the member
-    never signs anything under this domain again.
+    never votes, times out, proposes or observes under this domain again; `closing_qc` is what made
+    the deciding block final, for members that have not seen it.
     """
 
     domain: WireDigest
@@ -24,6 +25,7 @@ class SafetyState(Struct, frozen=True, forbid_unknown_fields=True):
     high_qc: QC
     high_tc: TC | None
     closed: bool = False
+    closing_qc: QC | None = None
 
     def encode(self) -> bytes:
         """Return the stored form."""

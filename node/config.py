@@ -167,6 +167,8 @@ class NodeSection(Section):
 
     data_dir: Path
     network_file: Path
+    epoch_file: Path | None = None
+    """The configuration of the later epoch with which this member joins."""
     member: Name | None = None
     """The name in the committee file; without it the node only follows."""
 

@@ -4,8 +4,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TypeVar
 
-from node import network_file
+from node import epoch_file, network_file
 from node.config import Config
+from node.epoch_file import EpochFile
 from node.errors import OperatorError, Problem
 from node.keys.account_key import account_address_of, load_account_key
 from node.keys.bls_key import bls_public_key_of, load_bls_key
@@ -29,6 +30,9 @@ def check_files(config: Config) -> list[Problem]:
         config.node.network_file,
         lambda: network_file.load(config.node.network_file),
     )
+    joins = None
+    if (epoch_path := config.node.epoch_file) is not None:
+        joins = check.found("node.epoch_file", epoch_path, lambda: epoch_file.load(epoch_path))
     identity = check.key(
         "identity",
         keys.identity,
@@ -42,8 +46,8 @@ def check_files(config: Config) -> list[Problem]:
     )
     if network is not None:
         problems = [
-            *_member_problems(config, network, identity, bls, account),
-            *_peer_problems(config, network),
+            *_member_problems(config, joins or network, identity, bls, account),
+            *_peer_problems(config, network, joins),
         ]
         return [*check.problems, *problems]
     return check.problems
@@ -83,14 +87,14 @@ class _FileCheck:
 
 def _member_problems(
     config: Config,
-    network: NetworkFile,
+    network: NetworkFile | EpochFile,
     identity: bytes | None,
     bls: bytes | None,
     account: bytes | None,
 ) -> list[Problem]:
     if config.node.member is None:
         return []
-    where = str(config.node.network_file)
+    where = str(config.node.epoch_file or config.node.network_file)
     try:
         member = network.members[network.index_of(config.node.member)]
     except OperatorError as error:
@@ -112,17 +116,15 @@ def _member_problems(
     ]
 
 
-def _peer_problems(config: Config, network: NetworkFile) -> list[Problem]:
-    named = {peer.member for peer in config.p2p.peers}
-    where = str(config.node.network_file)
-    strangers = [
-        Problem(where, f"has no member {name!r}", "p2p.peers", "remove or correct the entry")
-        for name in sorted(named - set(network.member_names))
-    ]
-    others = set(network.member_names) - {config.node.member}
+def _peer_problems(config: Config, network: NetworkFile, joins: EpochFile | None) -> list[Problem]:
+    """Return whose address is missing; further ones may be of members of a later epoch."""
     if config.node.member is None:
-        return strangers
-    return strangers + [
+        return []
+    named = {peer.member for peer in config.p2p.peers}
+    listing = joins or network
+    where = str(config.node.epoch_file or config.node.network_file)
+    others = set(listing.member_names) - {config.node.member}
+    return [
         Problem(
             where,
             f"has a member {name!r} whose address is not configured",

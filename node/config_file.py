@@ -22,6 +22,7 @@ OVERRIDE_PREFIX = "DIDYMA_"
 PATH_FIELDS = (
     ("node", "data_dir"),
     ("node", "network_file"),
+    ("node", "epoch_file"),
     ("keys", "identity"),
     ("keys", "identity_password_file"),
     ("keys", "bls"),

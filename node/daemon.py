@@ -4,9 +4,10 @@ trio runs the agreement, the committee's network and the store; one thread runs 
 exchanges, the chains and the API; signatures are verified in worker threads.
 """
 
+import asyncio
 import gc
 import signal
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from importlib.metadata import version
 from typing import TYPE_CHECKING
@@ -14,10 +15,9 @@ from typing import TYPE_CHECKING
 import structlog
 import trio
 
-from aggregation.encoding import words_of
-from aggregation.state import AgreedState, genesis_state
-from consensus.core import Checkpoint, Core, genesis_checkpoint
-from consensus.payload import State
+from consensus.core import Core
+from consensus.errors import InvalidMessage
+from consensus.messages import Successor
 from node import network_file as committee_file
 from node.api.view import (
     ChainView,
@@ -29,8 +29,12 @@ from node.api.view import (
     ViewCell,
 )
 from node.asyncio_thread import AsyncioThread
+from node.candidates import Candidates
 from node.config import Config
-from node.errors import ConfigurationError, OperatorError
+from node.epoch_file import EpochFile
+from node.epoch_file import load as load_epoch_file
+from node.errors import ConfigurationError, NetworkFileError, OperatorError
+from node.handover_control import HandoverControl
 from node.journal import Journal
 from node.keys.key_set import KeySet, load_keys
 from node.log import configure_logging
@@ -38,17 +42,22 @@ from node.loop_lag import watch_asyncio, watch_trio
 from node.metrics import Metrics
 from node.network_file import NetworkFile
 from node.observer import Observer
-from node.payload import AggregationRule
+from node.registration import MemberRecord
 from node.report import Report
+from node.running_epoch import RunningEpoch, encode_successor, stored_epochs
 from node.runtime import Halted, OwnObservation, Runtime, wall_clock_ms
 from node.signer import Signer
 from node.store import ArchiveReader, Store, StoreMissing, safety_for_start
 from node.store.store import JOURNAL_DIRECTORY
+from node.switchboard import Switchboard, peer_number
 from node.telemetry import Telemetry
-from node.verifier import Verifier
 
 if TYPE_CHECKING:
+    from trio_typing import TaskStatus  # libp2p brings stubs of trio that lack the name
+
     from feeds.service import FeedService
+    from feeds.venue import VenueEndpoint
+    from node.network.address import PeerAddress
     from node.network.mesh import Mesh
     from node.publisher import Publisher
 
@@ -56,6 +65,11 @@ SNAPSHOT_SECONDS = 0.5
 BEHIND_VIEWS_MAX = 64
 SILENCE_MS_MAX = 10_000
 """Without a certificate for this long the node is not ready."""
+
+LINGER_SECONDS = 20
+"""A member that was removed serves those that are behind for so long, then stops."""
+
+JOIN_EVERY_SECONDS = 1.0
 
 _log = structlog.get_logger("node.daemon")
 
@@ -93,157 +107,280 @@ class Node:
     def __init__(self, config: Config, *, new_member: bool, wrap: Wrap | None) -> None:
         self._config = config
         self._network = committee_file.load(config.node.network_file)
-        self._context = self._network.context
         keys = load_keys(config.keys)
-        self._me = _own_index(config, self._network, keys)
-        assert keys.bls is not None
+        joins = _epoch_to_join(config, self._network)
+        listing = joins or self._network
+        _check_listed(config, listing.members, listing.name, keys)
+        if keys.bls is None:
+            raise ConfigurationError("a member needs a BLS key: set keys.bls")
         self._keys = keys
+        self._bls = keys.bls
+        self._joins = joins
+        self._new_member = new_member
         self._store = _open_store(config, new_member)
         try:
-            self._open(new_member, wrap)
+            self._open(wrap)
         except BaseException:
             self._store.close()
             raise
 
-    def _open(self, new_member: bool, wrap: Wrap | None) -> None:
-        context = self._context
-        bls, identity = self._keys.bls, self._keys.identity
-        assert bls is not None
-        safety = safety_for_start(
-            self._store,
-            context.domain,
-            context.genesis_qc,
-            bls.public_key,
-            new_member=new_member,
-            known_bls_keys=[member.bls_key for member in self._network.members],
-        )
-        core = Core(
-            context,
-            self._me,
-            AggregationRule(context, self._network.table),
-            safety,
-            self._root(),
-        )
+    def _open(self, wrap: Wrap | None) -> None:
+        self._epochs = stored_epochs(self._network, self._store)
+        self._addresses: dict[int, PeerAddress] = {}
+        self._candidates: Candidates | None = None
+        self._runtime: Runtime | None = None
+        epoch = self._epoch
+        if self._me is None and (self._joins is None or self._joins.epoch <= epoch.context.epoch):
+            raise ConfigurationError(
+                f"this node's BLS key is not one of epoch {epoch.context.epoch} of {epoch.name}: "
+                "the committee goes on without it. Keep its data; it may join a later epoch with "
+                "node.epoch_file"
+            )
         self._journal = Journal(self._config.node.data_dir / JOURNAL_DIRECTORY)
-        self._journal.started(
-            instance=self._store.instance,
-            network=context.network,
-            epoch=context.epoch,
-            domain=context.domain,
-            member=self._me,
-            bls_key=bls.public_key,
-            ed25519_key=identity.public_key,
-        )
-        # A kill may have come between the last commit and its entry; a timeout is then repeated.
-        self._journal.persisted(safety)
         self._metrics = Metrics()
-        self._observer = Observer(self._network.table)
+        self._observer = Observer(epoch.table)
+        self._wrap = wrap
         self._telemetry = Telemetry(
-            self._network,
+            epoch,
             self._identity(),
             self._observer,
             self._store,
             self._metrics,
             self._on_report,
-            height=core.root.height,
+            height=epoch.root(self._store).height,
         )
         self._cell = ViewCell()
         self._archive = ArchiveReader(self._config.node.data_dir)
         self._mesh = self._make_mesh()
+        self._board = Switchboard(self._mesh, self._store, self._epochs[:-1])
         self._feeds: FeedService | None = None
+        self._feeds_task: asyncio.Task[None] | None = None
         self._publisher: Publisher | None = None
         self._submit: Callable[[Report], None] = lambda _report: None
-        observe = self._observer.observe
+        self._thread: AsyncioThread | None = None
+        if self._me is not None:
+            self._prepare(self._me)
+
+    @property
+    def _epoch(self) -> RunningEpoch:
+        """The newest epoch that is known."""
+        return self._epochs[-1]
+
+    @property
+    def _me(self) -> int | None:
+        """The index of this node in it, unless it is no member."""
+        return self._epoch.index_of(self._bls.public_key)
+
+    def _prepare(self, me: int) -> None:
+        """Make ready to take part in the newest epoch."""
+        epoch, bls, identity = self._epoch, self._bls, self._keys.identity
+        context = epoch.context
+        safety = safety_for_start(
+            self._store,
+            context.domain,
+            context.genesis_qc,
+            bls.public_key,
+            # Whoever was in the epoch before has signed nothing in this one, which began with it.
+            new_member=self._new_member or self._was_member(),
+            known_bls_keys=() if self._was_member() else self._keys_listed(),
+        )
+        core = Core(context, me, epoch.rule, safety, epoch.root(self._store))
+        self._journal.started(
+            instance=self._store.instance,
+            network=context.network,
+            epoch=context.epoch,
+            domain=context.domain,
+            member=me,
+            bls_key=bls.public_key,
+            ed25519_key=identity.public_key,
+        )
+        # A kill may have come between the last commit and its entry; a timeout is then repeated.
+        self._journal.persisted(safety)
+        self._telemetry.begin(epoch, self._identity())
+        self._observer.begin(epoch.table)
+        signer = Signer(context.domain, bls, identity)
+        self._candidates = Candidates(epoch, me, self._store, signer.approval)
+        observe, wrap = self._observer.observe, self._wrap
         self._runtime = Runtime(
-            context,
-            self._me,
+            epoch,
+            me,
             core,
-            verifier=Verifier(context, self._network.table.count),
-            signer=Signer(context.domain, bls, identity),
+            signer=signer,
             store=self._store,
             journal=self._journal,
-            network=self._mesh,
+            network=self._board.begin(epoch),
             observe=observe if wrap is None else lambda now_ms: wrap(observe(now_ms)),
-            encode_state=_encode_state,
-            words_of=_words_of,
+            candidates=self._candidates,
             events=self._telemetry,
         )
 
-    def _root(self) -> Checkpoint:
-        """Return the last final block of the store, or the genesis."""
-        head = self._store.head(self._context.domain)
-        if head is None:
-            state = genesis_state(self._network.table, self._network.genesis_time_ms)
-            return genesis_checkpoint(self._context, state)
-        return Checkpoint(
-            head.block_id,
-            head.block.view,
-            head.height,
-            head.block.header.observed_at_ms,
-            AgreedState.decode(head.state),
-            head.block,
+    def _keys_listed(self) -> list[bytes]:
+        return [member.bls_key for epoch in self._epochs for member in epoch.members]
+
+    def _was_member(self) -> bool:
+        return len(self._epochs) > 1 and (
+            self._store.load_safety(self._epochs[-2].context.domain) is not None
         )
 
     def _identity(self) -> Identity:
+        epoch, me = self._epoch, self._me
         return Identity(
             version=version("didyma"),
             network_name=self._network.name,
-            network=self._context.network.hex(),
-            domain=self._context.domain.hex(),
-            member=self._network.member_names[self._me],
-            member_index=self._me,
+            network=epoch.context.network.hex(),
+            domain=epoch.context.domain.hex(),
+            member=None if me is None else epoch.member_names[me],
+            member_index=me,
             instance=self._store.instance,
             started_at_ms=wall_clock_ms(),
         )
 
     def _make_mesh(self) -> "Mesh":
-        from node.network.address import PeerAddress
         from node.network.mesh import Mesh  # libp2p takes over a second to import
 
-        addresses = {peer.member: peer.address for peer in self._config.p2p.peers}
-        peers = {}
-        for index, member in enumerate(self._network.members):
-            if index == self._me:
-                continue
-            if member.name not in addresses:
-                raise ConfigurationError(
-                    f"no address for member {member.name!r}: add a [[p2p.peers]] entry with the "
-                    "address at which its operator says it listens"
-                )
-            peers[index] = PeerAddress(member.ed25519_key, addresses[member.name])
-        strangers = sorted(set(addresses) - set(self._network.member_names))
-        if strangers:
-            raise ConfigurationError(
-                f"[[p2p.peers]] names {strangers[0]!r}, who is no member of {self._network.name}"
-            )
+        if self._me is not None:
+            addresses = {peer.member for peer in self._config.p2p.peers}
+            for index, member in enumerate(self._epoch.members):
+                if index != self._me and member.name not in addresses:
+                    raise ConfigurationError(
+                        f"no address for member {member.name!r}: add a [[p2p.peers]] entry with "
+                        "the address at which its operator says it listens"
+                    )
+        self._addresses = self._peers_wanted()
         return Mesh(
             identity_seed=self._keys.identity.reveal_seed(),
-            me=self._me,
-            peers=peers,
+            me=peer_number(self._keys.identity.public_key),
+            peers=self._addresses,
             listen=self._config.p2p.listen,
         )
 
+    def _peers_wanted(self) -> "dict[int, PeerAddress]":
+        """Return the members of this epoch, of the one before, and of the one that is joined."""
+        from node.network.address import PeerAddress
+
+        addresses = {peer.member: peer.address for peer in self._config.p2p.peers}
+        members = [member for epoch in self._epochs[-2:] for member in epoch.members]
+        if self._joins is not None and self._me is None:
+            members += self._joins.members
+        own = self._keys.identity.public_key
+        return {
+            peer_number(member.ed25519_key): PeerAddress(
+                member.ed25519_key, addresses.get(member.name)
+            )
+            for member in members
+            if member.ed25519_key != own
+        }
+
     async def run(self) -> None:
-        """Run until a signal comes or something fails that must stop the node."""
-        stored = [block for _, block in self._store.uncommitted(self._context.domain)]
+        """Run until a signal comes, the member is removed, or what fails must stop the node."""
         with trio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as signals:
             async with AsyncioThread() as asyncio_thread, trio.open_nursery() as nursery:
+                self._thread = asyncio_thread
                 async with self._asyncio_side(asyncio_thread):
                     await nursery.start(self._mesh.run)
-                    await nursery.start(self._runtime.run, stored)
+                    await nursery.start(self._board.run, list(self._addresses))
+                    await nursery.start(self._agree, nursery)
                     nursery.start_soon(self._show)
                     nursery.start_soon(watch_trio, self._metrics)
                     _settle_memory()
-                    _log.info("node_started", member=self._network.member_names[self._me])
+                    _log.info("node_started", member=self._telemetry.member)
                     async for number in signals:
                         _log.info("node_stopping", signal=signal.Signals(number).name)
                         nursery.cancel_scope.cancel()
                         break
 
+    async def _agree(
+        self,
+        nursery: trio.Nursery,
+        *,
+        task_status: "TaskStatus[None]" = trio.TASK_STATUS_IGNORED,
+    ) -> None:
+        """Take part in one epoch after the other, until one goes on without this member."""
+        if self._me is None:
+            task_status.started()
+            task_status = trio.TASK_STATUS_IGNORED
+            await self._join()
+        while self._me is not None:
+            runtime = self._runtime
+            assert runtime is not None
+            nursery.start_soon(self._board.deliver_early)
+            stored = [block for _, block in self._store.uncommitted(self._epoch.context.domain)]
+            successor = await runtime.run(stored, task_status=task_status)
+            task_status = trio.TASK_STATUS_IGNORED
+            self._follow(successor)
+        _log.warning(
+            "member_removed",
+            epoch=self._epoch.context.epoch,
+            advice="the committee goes on without this member; the node stops",
+        )
+        # Others may still need blocks of the epoch that ended, or the proof that it did.
+        await trio.sleep(LINGER_SECONDS)
+        nursery.cancel_scope.cancel()
+
+    async def _join(self) -> None:
+        """Follow the handovers from the first epoch to the one that lists this member."""
+        answers = self._board.join()
+        while self._me is None:
+            epoch = self._epoch
+            for peer in self._addresses:
+                self._board.ask_successor(peer, epoch.context.epoch)
+            with trio.move_on_after(JOIN_EVERY_SECONDS):
+                peer, successor = await answers.receive()
+                try:
+                    await trio.to_thread.run_sync(epoch.check, successor)
+                except InvalidMessage as error:
+                    self._mesh.drop(peer, str(error))
+                    continue
+                await trio.to_thread.run_sync(
+                    self._store.save_successor, epoch.context.domain, encode_successor(successor)
+                )
+                self._follow(successor)
+
+    def _follow(self, successor: Successor) -> None:
+        """Go on to the epoch after the newest one, the end of which is in the store."""
+        ended = self._epoch
+        self._board.end(ended)
+        self._epochs.append(ended.next(successor))
+        epoch = self._epoch
+        wanted = self._peers_wanted()
+        for peer in self._addresses.keys() - wanted.keys():
+            self._mesh.remove(peer)
+            self._board.remove(peer)
+        for peer, address in wanted.items():
+            self._mesh.add(peer, address)
+            self._board.add(peer)
+            if address.multiaddr is None and peer not in self._addresses:
+                _log.warning("peer.without_address", peer=address.ed25519_key.hex())
+        self._addresses = wanted
+        _log.info("epoch.begins", epoch=epoch.context.epoch, members=list(epoch.member_names))
+        self._candidates = None
+        if self._me is not None:
+            self._prepare(self._me)
+        else:
+            self._telemetry.begin(epoch, self._identity())
+        if epoch.table != ended.table and self._thread is not None:
+            self._thread.call(self._restart_feeds)
+
+    def _restart_feeds(self) -> None:
+        if self._feeds_task is not None:
+            self._feeds_task.cancel("another table")
+
+    async def _run_feeds(self, endpoints: "Mapping[str, VenueEndpoint]") -> None:
+        """Collect quotes for the newest epoch's feeds; in the asyncio thread."""
+        from feeds.service import FeedService
+
+        while True:
+            table = self._epoch.table
+            self._feeds = FeedService(table, endpoints, self._observer.take)
+            self._feeds_task = asyncio.create_task(self._feeds.run())
+            await asyncio.wait({self._feeds_task})
+            if not self._feeds_task.cancelled():
+                self._feeds_task.result()
+                return
+
     @asynccontextmanager
     async def _asyncio_side(self, thread: AsyncioThread) -> AsyncIterator[None]:
         """Start the exchanges, the API and the publisher in the asyncio thread."""
-        from feeds.service import FeedService
         from feeds.venue import VenueEndpoint
         from node.api.server import ApiServer, Listeners
 
@@ -252,8 +389,7 @@ class Node:
             venue: VenueEndpoint(endpoint.ws_url, endpoint.rest_url)
             for venue, endpoint in config.feeds.endpoints.items()
         }
-        self._feeds = FeedService(self._network.table, endpoints, self._observer.take)
-        thread.start(self._feeds.run)
+        thread.start(self._run_feeds, endpoints)
         thread.start(watch_asyncio, self._metrics)
         self._start_publisher(thread)
         self._api = ApiServer(
@@ -261,6 +397,7 @@ class Node:
             archive=self._archive,
             network_file=committee_file.encode(self._network),
             metrics=self._metrics,
+            handover=HandoverControl(lambda: (self._epoch, self._candidates)),
         )
         self._show_now()
         listening = Listeners(
@@ -284,11 +421,11 @@ class Node:
 
         publisher = Publisher(
             [ChainSettings.of(chain) for chain in chains],
-            network=self._context.network,
+            network=self._network.network,
             table=self._network.table,
             private_key=bytes(account.account.key),
             me=self._me,
-            members=self._context.n,
+            members=self._epoch.context.n,
             on_stored=lambda chain, seconds: self._metrics.certificate_to_chain.labels(
                 chain
             ).observe(seconds),
@@ -307,6 +444,28 @@ class Node:
         while True:
             await trio.sleep(SNAPSHOT_SECONDS)
             self._show_now()
+            self._meet_newcomers()
+
+    def _meet_newcomers(self) -> None:
+        """Let in the members of the next epoch that this member approves of, before it begins.
+
+        They then know the way to the present epoch, and wait for its end.
+        """
+        from node.network.address import PeerAddress
+
+        if self._candidates is None or self._me is None:
+            return
+        addresses = {peer.member: peer.address for peer in self._config.p2p.peers}
+        for view in self._candidates.views():
+            if self._me not in view.approved_by:
+                continue
+            for member in view.file.members:
+                peer = peer_number(member.ed25519_key)
+                if peer not in self._addresses and peer != self._mesh.me:
+                    address = PeerAddress(member.ed25519_key, addresses.get(member.name))
+                    self._addresses[peer] = address
+                    self._mesh.add(peer, address)
+                    self._board.add(peer)
 
     def _show_now(self) -> None:
         view = self._telemetry.snapshot(
@@ -319,9 +478,8 @@ class Node:
 
     def _not_ready(self) -> list[str]:
         reasons = []
-        core = self._runtime.core
-        behind = core.high_qc.view - core.root.view
-        if behind > BEHIND_VIEWS_MAX:
+        core = self._runtime.core if self._runtime is not None else None
+        if core is not None and core.high_qc.view - core.root.view > BEHIND_VIEWS_MAX:
             reasons.append(
                 f"catching up: the others are at view {core.high_qc.view}, this node has all up to "
                 f"{core.root.view}"
@@ -332,15 +490,20 @@ class Node:
         elif silent_ms > SILENCE_MS_MAX:
             reasons.append(f"no round has been certified for {silent_ms // 1000} s")
         connected = 1 + sum(peer.connected for peer in self._mesh.status())
-        if connected < self._context.q:
+        quorum = self._epoch.context.q
+        if self._me is None:
+            reasons.append("not a member of the present epoch")
+        if wall_clock_ms() > self._epoch.valid_until_ms:
+            reasons.append("the committee's configuration is not valid any more")
+        if connected < quorum:
             reasons.append(
-                f"connected with {connected} members, oneself included; {self._context.q} are "
+                f"connected with {connected} members, oneself included; {quorum} are "
                 "needed to agree: check [[p2p.peers]] and the others' nodes"
             )
         prices = self._observer.prices
         blind = [
             feed.pair
-            for feed, price in zip(self._network.table.feeds, prices, strict=False)
+            for feed, price in zip(self._epoch.table.feeds, prices, strict=False)
             if price.shortage is not None
         ]
         if blind:
@@ -354,10 +517,12 @@ class Node:
         def unix_ms(moment: float | None) -> int | None:
             return None if moment is None else now_ms - int((now - moment) * 1000)
 
+        epoch = self._epoch
+        indices = {peer_number(m.ed25519_key): i for i, m in enumerate(epoch.members)}
         return tuple(
             PeerView(
-                member=self._network.member_names[peer.member],
-                index=peer.member,
+                member=epoch.member_names[indices[peer.member]],
+                index=indices[peer.member],
                 connected=peer.connected,
                 since_ms=unix_ms(peer.since),
                 last_heard_ms=unix_ms(peer.last_heard),
@@ -365,10 +530,11 @@ class Node:
                 frames_received=peer.received,
                 frames_dropped=peer.dropped_frames,
                 penalties=peer.penalties,
-                invalid_messages=self._telemetry.invalid_messages[peer.member],
+                invalid_messages=self._telemetry.invalid_messages[indices[peer.member]],
                 last_error=peer.last_error,
             )
             for peer in self._mesh.status()
+            if peer.member in indices
         )
 
     def _sources(self) -> tuple[SourceView, ...]:
@@ -427,26 +593,34 @@ def _settle_memory() -> None:
     gc.freeze()
 
 
-def _encode_state(state: State) -> bytes:
-    assert isinstance(state, AgreedState)
-    return state.encode()
+def _epoch_to_join(config: Config, network: NetworkFile) -> EpochFile | None:
+    """Return the configuration with which this node joins, if the file names one."""
+    path = config.node.epoch_file
+    if path is None:
+        return None
+    file = load_epoch_file(path)
+    if file.network != network.network:
+        raise ConfigurationError(f"{path} is of another network than {config.node.network_file}")
+    return file
 
 
-def _words_of(state: State) -> tuple[int, ...]:
-    assert isinstance(state, AgreedState)
-    return words_of(state)
-
-
-def _own_index(config: Config, network: NetworkFile, keys: KeySet) -> int:
-    """Return this node's index in the committee; raise `ConfigurationError` if keys differ."""
+def _check_listed(
+    config: Config, members: Sequence[MemberRecord], network_name: str, keys: KeySet
+) -> None:
+    """Check that this node is a member, with its own keys; raise `ConfigurationError`."""
     name = config.node.member
     if name is None or keys.bls is None:
         raise ConfigurationError(
             "node.member is not set: this version runs members only. Set it to this node's name in "
             "the committee file"
         )
-    index = network.index_of(name)
-    listed = network.members[index]
+    names = [member.name for member in members]
+    if name not in names:
+        raise NetworkFileError(
+            f"{name!r} is not a member of {network_name}; its members are {', '.join(names)}. A "
+            "member of a later epoch sets node.epoch_file to the configuration that lists it"
+        )
+    listed = members[names.index(name)]
     if keys.bls.public_key != listed.bls_key:
         raise ConfigurationError(
             f"keys.bls is not the key that the committee file lists for {name!r}: use the key file "
@@ -457,4 +631,3 @@ def _own_index(config: Config, network: NetworkFile, keys: KeySet) -> int:
             f"keys.identity is not the identity that the committee file lists for {name!r}: use "
             "the key file that was made with this member's registration"
         )
-    return index

@@ -14,7 +14,8 @@ from typing import Final, Literal
 import msgspec
 from msgspec import Struct
 
-from consensus.messages import QC, Block
+from consensus.handover import Terms
+from consensus.messages import QC, Block, Successor
 from consensus.messages import Header as SignedHeader
 from consensus.safety import SafetyState
 from node.store.errors import StoreError, StoreFailed
@@ -87,13 +88,14 @@ class Signed(
     """The member signed something, which is about to leave the process.
 
     A vote has `id` and `header`, a proposal `id`, a timeout `high_qc_view`, an observation `id`
-    (its digest) and `body`.
+    (its digest) and `body`. An approval of a next epoch and the share on this epoch's end have `id`
+    (the digest that is signed), and view 0.
     """
 
     seq: int
     t_ms: int
     domain: Hex
-    kind: Literal["vote", "timeout", "proposal", "observation"]
+    kind: Literal["vote", "timeout", "proposal", "observation", "approval", "handover"]
     view: int
     signature: Hex
     id: Hex | None = None
@@ -135,6 +137,23 @@ class Committed(
     parent_id: Hex
 
 
+class HandedOver(
+    Struct, frozen=True, tag="handed-over", tag_field="event", forbid_unknown_fields=True
+):
+    """An epoch ended, and the member holds the proof: nothing under `domain` is signed after it."""
+
+    seq: int
+    t_ms: int
+    domain: Hex
+    epoch: int
+    next_domain: Hex
+    deciding_id: Hex
+    deciding_view: int
+    observed_at_ms: int
+    bitmap: Hex
+    aggregate: Hex
+
+
 class Halted(Struct, frozen=True, tag="halted", tag_field="event", forbid_unknown_fields=True):
     """The member stopped by itself."""
 
@@ -143,7 +162,7 @@ class Halted(Struct, frozen=True, tag="halted", tag_field="event", forbid_unknow
     reason: str
 
 
-Entry = Started | Persisted | Signed | Certified | Committed | Halted
+Entry = Started | Persisted | Signed | Certified | Committed | HandedOver | Halted
 
 _encoder = msgspec.json.Encoder()
 _decoder: msgspec.json.Decoder[Entry] = msgspec.json.Decoder(Entry)
@@ -380,6 +399,40 @@ class Journal:
                 block.height,
                 block_id.hex(),
                 parent_id.hex(),
+            )
+        )
+
+    def signed_ending(
+        self, domain: bytes, kind: Literal["approval", "handover"], digest: bytes, share: bytes
+    ) -> None:
+        """Note an approval or a handover share, before it is sent."""
+        self._append(
+            Signed(
+                self._seq,
+                self._clock_ms(),
+                domain.hex(),
+                kind,
+                0,
+                share.hex(),
+                id=digest.hex(),
+            )
+        )
+
+    def handed_over(self, terms: Terms, successor: Successor) -> None:
+        """Note that an epoch ended; `terms.epoch` is the next one."""
+        certificate = successor.certificate
+        self._append(
+            HandedOver(
+                self._seq,
+                self._clock_ms(),
+                terms.domain.hex(),
+                terms.epoch,
+                terms.next_domain.hex(),
+                terms.deciding_id.hex(),
+                successor.block.view,
+                terms.observed_at_ms,
+                certificate.bitmap.hex(),
+                certificate.aggregate.hex(),
             )
         )
 

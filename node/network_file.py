@@ -192,8 +192,8 @@ def decode(content: bytes) -> NetworkFile:
     """Read a committee file and check every proof in it; raise `NetworkFileError`."""
     try:
         document = msgspec.json.decode(content, type=_NetworkDocument)
-        timing = _exactly(document.timing, Timing, "timing")
-        table = FeedTable(tuple(_exactly(f, FeedSpec, "feeds") for f in document.feeds))
+        timing = exactly(document.timing, Timing, "timing")
+        table = FeedTable(tuple(exactly(f, FeedSpec, "feeds") for f in document.feeds))
         members = tuple(MemberRecord.from_file(member) for member in document.members)
     except (ValueError, RecursionError) as error:
         raise NetworkFileError(f"malformed: {error}") from None
@@ -237,7 +237,7 @@ def save(path: Path, network: NetworkFile, *, replace: bool = False) -> None:
     write_atomically(path, encode(network), replace=replace)
 
 
-def _exactly(given: dict[str, Any], kind: type[Any], where: str) -> Any:
+def exactly(given: dict[str, Any], kind: type[Any], where: str) -> Any:
     """Return a dataclass from JSON that has all of its fields and no other."""
     built = msgspec.convert(given, kind)
     _compare(given, msgspec.to_builtins(built), where)

@@ -29,6 +29,12 @@ class Observer:
         """The member's prices as last observed, in table order; empty before the first."""
         return self._prices
 
+    def begin(self, table: FeedTable) -> None:
+        """Observe another epoch's feeds from now on."""
+        if table != self._table:
+            self._table = table
+            self._prices = []
+
     def take(self, quote: RawQuote) -> None:
         """Take a newer quote; one thread may call, another than `observe`'s."""
         self._quotes[quote.venue, quote.base, quote.quote] = quote

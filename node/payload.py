@@ -5,9 +5,11 @@ neither of them knows the other.
 """
 
 from collections.abc import Sequence
+from dataclasses import replace
 from functools import lru_cache
 
 import msgspec
+from msgspec import Struct
 
 from aggregation.advance import advance
 from aggregation.encoding import feed_root, words_of
@@ -21,24 +23,42 @@ from aggregation.state import AgreedState
 from aggregation.table import FeedTable
 from consensus.committee import EpochContext
 from consensus.errors import InvalidPayload
-from consensus.messages import PAYLOAD_BYTES_MAX, Observed
+from consensus.handover import change_digest, check_approvers
+from consensus.messages import PAYLOAD_BYTES_MAX, Block, Change, Observed
 from consensus.payload import Outcome, State
 from consensus.types import Digest
+from node.epoch_file import from_document
+from node.epoch_state import DecidedState, agreed_in, digest_of_state, successor_in
+from node.errors import NetworkFileError
+
+NO_ROOT = Digest(bytes(32))
+"""The feed root of a block that no price may be taken from."""
+
+
+class Content(Struct, frozen=True, array_like=True, forbid_unknown_fields=True):
+    """A payload: observations, and in the block that decides the next epoch a change."""
+
+    observations: tuple[Observed, ...]
+    change: Change | None = None
+
 
 _encoder = msgspec.msgpack.Encoder()
-_decoder: msgspec.msgpack.Decoder[tuple[Observed, ...]] = msgspec.msgpack.Decoder(
-    tuple[Observed, ...]
-)
+_decoder: msgspec.msgpack.Decoder[Content] = msgspec.msgpack.Decoder(Content)
 
 
-def encode_payload(observations: Sequence[Observed]) -> bytes:
-    """Return the payload of these observations, in the order given."""
-    return _encoder.encode(tuple(observations))
+def encode_payload(observations: Sequence[Observed], change: Change | None = None) -> bytes:
+    """Return the payload of these observations, in the order given, and of a change."""
+    return _encoder.encode(Content(tuple(observations), change))
+
+
+def decode_payload(payload: bytes) -> tuple[Observed, ...]:
+    """Return the observations of a payload; raise `InvalidPayload` if it holds anything else."""
+    return decode_content(payload).observations
 
 
 @lru_cache(maxsize=64)
-def decode_payload(payload: bytes) -> tuple[Observed, ...]:
-    """Return the observations of a payload; raise `InvalidPayload` if it holds anything else."""
+def decode_content(payload: bytes) -> Content:
+    """Return what is in a payload; raise `InvalidPayload` if it holds anything else."""
     try:
         return _decoder.decode(payload)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
@@ -64,10 +84,16 @@ def _digest_of_body(domain: bytes, view: int, member: int, body: bytes) -> bytes
     return observation_digest(domain, view, member, decode_body(body))
 
 
+def is_priced(block: Block) -> bool:
+    """Tell whether a block's answers count: those after the deciding block of an epoch do not."""
+    return block.header.feed_root != NO_ROOT
+
+
 class AggregationRule:
     """The payload rule of one epoch: `consensus.payload.PayloadRule` over agreed states."""
 
     def __init__(self, context: EpochContext, table: FeedTable) -> None:
+        self._context = context
         self._domain = context.domain
         self._n = context.n
         self._f = context.f
@@ -85,37 +111,41 @@ class AggregationRule:
             raise InvalidPayload("an observation with another number of feeds than the table")
         return body
 
-    def build(self, view: int, observations: Sequence[Observed]) -> bytes:
-        """Return the payload of these observations, ascending by member.
+    def build(
+        self, view: int, observations: Sequence[Observed], change: Change | None = None
+    ) -> bytes:
+        """Return the payload of these observations, ascending by member, and of a change.
 
         With many members and many feeds not all fit: then a quorum or more of them, others in
         each view.
         """
         chosen = sorted(observations, key=lambda observed: observed.member)
-        payload = encode_payload(chosen)
+        payload = encode_payload(chosen, change)
         while len(payload) > PAYLOAD_BYTES_MAX and len(chosen) > self._q:
             del chosen[view % len(chosen)]
-            payload = encode_payload(chosen)
+            payload = encode_payload(chosen, change)
         return payload
 
     def digest(self, view: int, payload: bytes) -> Digest:
         """Return the digest of a payload's observations; raise `InvalidPayload`."""
-        return self._digest(view, decode_payload(payload))
+        return self._digest(view, decode_content(payload))
 
-    def _digest(self, view: int, signed: tuple[Observed, ...]) -> Digest:
+    def _digest(self, view: int, content: Content) -> Digest:
         covered = [
             (observed.member, digest_of(self._domain, observed), observed.signature)
-            for observed in signed
+            for observed in content.observations
         ]
         try:
-            return Digest(payload_digest(view, covered))
+            digest = Digest(payload_digest(view, covered))
         except ValueError as error:
             raise InvalidPayload(str(error)) from None
+        return digest if content.change is None else change_digest(digest, content.change)
 
     def apply(self, parent_state: State, parent_time_ms: int, view: int, payload: bytes) -> Outcome:
         """Return what a payload makes of the agreed state; raise `InvalidPayload`."""
-        assert isinstance(parent_state, AgreedState)
-        signed = decode_payload(payload)
+        agreed = agreed_in(parent_state)
+        content = decode_content(payload)
+        signed = content.observations
         self._check(view, signed)
         bodies = [self._body(observed) for observed in signed]
         observations = [
@@ -123,16 +153,41 @@ class AggregationRule:
             for observed, body in zip(signed, bodies, strict=True)
         ]
         try:
-            state = advance(parent_state, observations, self._table, self._f, self._carry_ms)
+            agreed = advance(agreed, observations, self._table, self._f, self._carry_ms)
         except ValueError as error:
             raise InvalidPayload(f"observations that lead to no answers: {error}") from None
+        state: AgreedState | DecidedState = agreed
+        root = Digest(feed_root(words_of(agreed)))
+        if isinstance(parent_state, DecidedState):
+            if content.change is not None:
+                raise InvalidPayload("a change in an epoch whose successor is decided")
+            # Contracts take prices from the next epoch only, from the deciding block on.
+            root = NO_ROOT
+            state = replace(parent_state, agreed=agreed)
+        elif content.change is not None:
+            self._check_change(content.change, agreed.observed_at_ms)
+            state = DecidedState(agreed, view, content.change.configuration_hash)
         return Outcome(
-            observed_at_ms=state.observed_at_ms,
-            feed_root=Digest(feed_root(words_of(state))),
-            state_digest=Digest(state.digest()),
-            payload_digest=self._digest(view, signed),
+            observed_at_ms=agreed.observed_at_ms,
+            feed_root=root,
+            state_digest=digest_of_state(state),
+            payload_digest=self._digest(view, content),
             state=state,
+            successor=successor_in(state),
         )
+
+    def _check_change(self, change: Change, observed_at_ms: int) -> None:
+        """Check a change but for signatures and proofs, which the shell has checked."""
+        check_approvers(self._context, change)
+        try:
+            file = from_document(change.document)
+            file.check_follows(self._context, self._table)
+        except NetworkFileError as error:
+            raise InvalidPayload(f"a change to a wrong configuration: {error}") from None
+        if file.configuration.hash != change.configuration_hash:
+            raise InvalidPayload("a change whose document has another hash")
+        if file.valid_until_ms <= observed_at_ms:
+            raise InvalidPayload("a change to a configuration that is not valid any more")
 
     def _check(self, view: int, signed: tuple[Observed, ...]) -> None:
         if len(signed) < self._q:

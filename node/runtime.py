@@ -14,26 +14,37 @@ from typing import TYPE_CHECKING, Protocol
 import structlog
 import trio
 
+from aggregation.encoding import words_of
 from aggregation.observation import ObservationBody
 from consensus import effects as fx
 from consensus import messages as wire
-from consensus.committee import EpochContext
 from consensus.core import Core
 from consensus.digests import timeout_digest
 from consensus.errors import InvalidMessage
+from consensus.handover import Terms, terms_in
 from consensus.messages import QC, TC, Block
 from consensus.payload import State
+from node.candidates import Candidates
+from node.epoch_state import agreed_in, encode_state
+from node.errors import NetworkFileError
 from node.journal import Journal
-from node.payload import digest_of
+from node.payload import digest_of, is_priced
+from node.running_epoch import RunningEpoch, encode_successor
 from node.signer import Signer
 from node.store import Store
-from node.verifier import BadShares, Verifier
+from node.verifier import BadShares
 
 if TYPE_CHECKING:
     from trio_typing import TaskStatus  # libp2p brings stubs of trio that lack the name
 
 VERIFICATIONS_MAX = 8
 """Messages that are verified at the same time; more wait with the network."""
+
+GOSSIP_SECONDS = 0.5
+CANDIDATE_EVERY_SECONDS = 10.0
+"""What this member proposes as the next epoch is told again, to whoever was away."""
+
+_NEVER_TO_SELF = wire.Certificate | wire.BlockRequest | wire.HandoverCertificate | wire.Candidate
 
 _log = structlog.get_logger("node.runtime")
 
@@ -55,6 +66,10 @@ class Network(Protocol):
 
     def drop(self, member: int, reason: str) -> None:
         """Break the link to a misbehaving member for a while."""
+        ...
+
+    def ask_successor(self, member: int) -> None:
+        """Ask a member how this epoch ended."""
         ...
 
 
@@ -110,31 +125,30 @@ class Runtime:
 
     def __init__(
         self,
-        context: EpochContext,
+        epoch: RunningEpoch,
         me: int,
         core: Core,
         *,
-        verifier: Verifier,
         signer: Signer,
         store: Store,
         journal: Journal | None,
         network: Network,
         observe: Callable[[int], OwnObservation],
-        encode_state: Callable[[State], bytes],
-        words_of: Callable[[State], Sequence[int]],
+        candidates: Candidates,
         events: Events,
     ) -> None:
-        self._context = context
+        self._epoch = epoch
+        self._context = epoch.context
         self._me = me
         self._core = core
-        self._verifier = verifier
+        self._verifier = epoch.verifier
         self._signer = signer
         self._store = store
         self._journal = journal
         self._network = network
         self._observe = observe
-        self._encode_state = encode_state
-        self._words_of = words_of
+        self._candidates = candidates
+        self._successor: wire.Successor | None = None
         self._events = events
         self._turn = trio.Lock()
         # A place of its own for the disk: however many signatures are being verified, a vote that
@@ -158,14 +172,20 @@ class Runtime:
         stored: Sequence[Block],
         *,
         task_status: "TaskStatus[None]" = trio.TASK_STATUS_IGNORED,
-    ) -> None:
-        """Take part in the agreement until cancelled; raise what must stop the node."""
+    ) -> wire.Successor:
+        """Take part in the agreement until the epoch ends; raise what must stop the node.
+
+        How it ended is then durable.
+        """
         async with trio.open_nursery() as self._nursery:
             for member in range(self._context.n):
                 if member != self._me:
                     self._nursery.start_soon(self._serve, member)
             await self._step(lambda: self._core.start(stored, wall_clock_ms()))
             task_status.started()
+            self._nursery.start_soon(self._gossip)
+        assert self._successor is not None
+        return self._successor
 
     # From the network to the core.
 
@@ -180,13 +200,21 @@ class Runtime:
                     member, message
                 ):
                     continue  # Its certificates cost much to verify, and nobody asked for them.
+                if not self._is_wanted(member, message):
+                    continue
                 if self._verifier.is_cheap(message):
                     self._verifier.check(member, message)
                 else:
                     await trio.to_thread.run_sync(
                         self._verifier.check, member, message, limiter=self._verifying
                     )
-                await self._step(lambda m=message: self._handle(member, m))  # type: ignore[misc]
+                if isinstance(message, wire.Successor):
+                    await trio.to_thread.run_sync(
+                        self._epoch.check, message, limiter=self._verifying
+                    )
+                    await self._end(message)
+                else:
+                    await self._step(lambda m=message: self._handle(member, m))  # type: ignore[misc]
             except InvalidMessage as error:
                 self._accuse(member, str(error))
 
@@ -208,6 +236,63 @@ class Runtime:
                 return core.on_block_request(sender, message, now_ms)
             case wire.BlockResponse():
                 return core.on_block_response(sender, message, now_ms)
+            case wire.HandoverShare():
+                return core.on_handover_share(sender, message, now_ms)
+            case wire.HandoverCertificate():
+                if not core.safety.closed:
+                    self._network.ask_successor(sender)
+                return core.on_handover_certificate(message, now_ms)
+            case wire.Candidate():
+                self._take_candidate(sender, message)
+                return []
+            case wire.SuccessorRequest() | wire.Successor():
+                return []  # There is none yet; one that comes goes another way.
+
+    def _is_wanted(self, member: int, message: wire.Message) -> bool:
+        if isinstance(message, wire.Candidate):
+            return self._candidates.admits(member, message, trio.current_time())
+        return True
+
+    def _take_candidate(self, member: int, candidate: wire.Candidate) -> None:
+        try:
+            self._candidates.take(member, candidate)
+        except NetworkFileError as error:
+            raise InvalidMessage(f"a candidate that cannot follow: {error}") from None
+        _log.info("committee.candidate", member=member, approved=candidate.share is not None)
+        self._offer_change()
+
+    def _offer_change(self) -> None:
+        change = self._candidates.change()
+        if change is not None:
+            self._core.on_change(change)
+
+    async def _gossip(self) -> None:
+        """Tell the others what this member proposes: at once, and again for who was away."""
+        told: wire.Candidate | None = None
+        seconds = 0.0
+        while True:
+            own = self._candidates.own()
+            if own is not None and (own != told or seconds >= CANDIDATE_EVERY_SECONDS):
+                if own.share is not None and own != told and self._journal is not None:
+                    digest = self._candidates.digest(own.document)
+                    self._journal.signed_ending(self._context.domain, "approval", digest, own.share)
+                self._send(own, range(self._context.n))
+                self._offer_change()
+                told, seconds = own, 0.0
+            await trio.sleep(GOSSIP_SECONDS)
+            seconds += GOSSIP_SECONDS
+
+    async def _end(self, successor: wire.Successor) -> None:
+        """Leave the epoch for good: make durable how it ended, then stop."""
+        domain = self._context.domain
+        await trio.to_thread.run_sync(
+            self._store.save_successor, domain, encode_successor(successor)
+        )
+        if self._journal is not None:
+            terms = terms_in(self._context, successor.certificate)
+            self._journal.handed_over(terms, successor)
+        self._successor = successor
+        self._nursery.cancel_scope.cancel()
 
     def _accuse(self, member: int, reason: str) -> None:
         _log.warning("peer.invalid", member=member, reason=reason)
@@ -257,6 +342,19 @@ class Runtime:
                     self._send_timeout(effect)
                 case fx.SendCertificate(certificate=certificate):
                     self._send(certificate, range(self._context.n))
+                case fx.SendClosingQC(certificate=certificate, to=member):
+                    self._send(certificate, (member,))
+                case fx.SendHandoverShare(terms=terms):
+                    self._send_handover_share(terms)
+                case fx.SendHandoverCertificate(certificate=handover, to=member):
+                    self._send(handover, (member,))
+                case fx.CertifyHandover():
+                    self._nursery.start_soon(self._certify_handover, effect)
+                case fx.HandedOver(certificate=handover):
+                    self._send(handover, range(self._context.n))
+                    root = self._core.root
+                    assert root.block is not None
+                    await self._end(wire.Successor(handover, root.block, encode_state(root.state)))
                 case fx.SendRequest(request=request, to=to):
                     self._send(request, to)
                 case fx.SendResponse(response=response, to=member):
@@ -316,7 +414,7 @@ class Runtime:
         for member in to:
             if member != self._me:
                 self._network.send(member, frame)
-        if self._me in to and not isinstance(message, wire.Certificate | wire.BlockRequest):
+        if self._me in to and not isinstance(message, _NEVER_TO_SELF):
             self._to_self.append(lambda: self._handle(self._me, message))
 
     def _send_vote(self, effect: fx.SendVote) -> None:
@@ -345,6 +443,29 @@ class Runtime:
         timeout = wire.Timeout(effect.view, effect.high_qc_view, share, effect.qc, effect.tc)
         self._send(timeout, range(self._context.n))
 
+    def _send_handover_share(self, terms: Terms) -> None:
+        share = self._signer.handover(terms)
+        if self._journal is not None:
+            self._journal.signed_ending(terms.domain, "handover", terms.digest, share)
+        message = wire.HandoverShare(
+            terms.configuration_hash, terms.deciding_id, terms.observed_at_ms, share
+        )
+        self._send(message, range(self._context.n))
+
+    async def _certify_handover(self, effect: fx.CertifyHandover) -> None:
+        try:
+            certificate = await trio.to_thread.run_sync(
+                self._verifier.certify_handover, effect.terms, effect.shares
+            )
+        except BadShares as error:
+            bad = error.signers
+            self._accuse_all(bad, "a handover share that does not verify")
+            await self._step(lambda: self._core.on_bad_handover_shares(bad, wall_clock_ms()))
+        else:
+            await self._step(
+                lambda: self._core.on_handover_certificate(certificate, wall_clock_ms())
+            )
+
     async def _after(
         self, scope: trio.CancelScope, duration_ms: int, event: Callable[[], list[fx.Effect]]
     ) -> None:
@@ -364,6 +485,8 @@ class Runtime:
             await self._step(lambda: self._send_observation(effect))
 
     def _send_observation(self, effect: fx.Observe) -> list[fx.Effect]:
+        if self._core.safety.closed:
+            return []  # The epoch ended while this one waited for its time.
         own = self._observe(wall_clock_ms())
         domain = self._context.domain
         observed = wire.Observed(effect.view, self._me, own.body.encode(), bytes(64))
@@ -437,7 +560,7 @@ class Runtime:
                 effect.block,
                 self._context.id_of(effect.block.justify),
                 effect.qc,
-                self._words_of(effect.state),
+                words_of(agreed_in(effect.state)) if is_priced(effect.block) else (),
             )
         sent_ns = self._observed_ns.get(effect.block.view)
         latency_ns = None if sent_ns is None else time.monotonic_ns() - sent_ns
@@ -447,7 +570,7 @@ class Runtime:
         domain = self._context.domain
         block = effect.block
         self._store.commit_block(
-            domain, effect.block_id, block.height, block.view, self._encode_state(effect.state)
+            domain, effect.block_id, block.height, block.view, encode_state(effect.state)
         )
         if self._journal is not None:
             parent_id = self._context.id_of(block.justify)

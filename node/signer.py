@@ -1,6 +1,7 @@
 """The two keys with which a member speaks: BLS for votes and timeouts, Ed25519 for the rest."""
 
 from consensus.digests import proposal_digest, timeout_digest
+from consensus.handover import Terms
 from node.keys.bls_key import BlsKey
 from node.keys.identity_key import IdentityKey
 
@@ -27,6 +28,14 @@ class Signer:
     def proposal(self, block_id: bytes) -> bytes:
         """Return the Ed25519 signature on a proposal (64 bytes)."""
         return self._identity.sign(proposal_digest(block_id))
+
+    def handover(self, terms: Terms) -> bytes:
+        """Return the BLS share on the end of the epoch (96 bytes)."""
+        return self._bls_key.sign(terms.digest)
+
+    def approval(self, digest: bytes) -> bytes:
+        """Return the BLS share on the approval of a next epoch (96 bytes)."""
+        return self._bls_key.sign(digest)
 
     def observation(self, digest: bytes) -> bytes:
         """Return the Ed25519 signature on an observation's digest (64 bytes)."""

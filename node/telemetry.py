@@ -28,11 +28,12 @@ from node.api.view import (
     NodeView,
     PublishedReport,
 )
+from node.epoch_state import agreed_in
 from node.metrics import Metrics
-from node.network_file import NetworkFile
 from node.observer import Observer
-from node.payload import decode_body, decode_payload
+from node.payload import decode_body, decode_payload, is_priced
 from node.report import Report, answers_of, report_to_json
+from node.running_epoch import RunningEpoch
 from node.store import Store, StoredReport
 
 LATENCIES_KEPT = 1024
@@ -71,7 +72,7 @@ class Telemetry:
 
     def __init__(
         self,
-        network: NetworkFile,
+        epoch: RunningEpoch,
         identity: Identity,
         observer: Observer,
         store: Store,
@@ -80,17 +81,11 @@ class Telemetry:
         *,
         height: int,
     ) -> None:
-        self._network = network
-        self._context = network.context
-        self._identity = identity
         self._observer = observer
         self._store = store
         self._metrics = metrics
         self._on_report = on_report
-        self._names = network.member_names
-        self._feeds = [(feed.pair, feed.decimals) for feed in network.table.feeds]
-        self._committee = _committee_view(network)
-        self._view = 0
+        self.begin(epoch, identity)
         self._entered_ns = time.monotonic_ns()
         self._height = height
         self._certified = 0
@@ -98,13 +93,28 @@ class Telemetry:
         self._timeouts = 0
         self._evidence = 0
         self._latest: PublishedReport | None = None
-        self._state: AgreedState | None = None
-        self._observers: tuple[tuple[str, ...], ...] = ()
         self._certified_ns = 0
         self._tick = Latencies("tick_to_observation")
         self._round = Latencies("observation_to_certificate")
-        self.invalid_messages = dict.fromkeys(range(self._context.n), 0)
+
+    def begin(self, epoch: RunningEpoch, identity: Identity) -> None:
+        """Tell of another epoch from now on; what is counted goes on."""
+        self._network = epoch
+        self._identity = identity
+        self._context = epoch.context
+        self._names = epoch.member_names
+        self._feeds = [(feed.pair, feed.decimals) for feed in epoch.table.feeds]
+        self._committee = _committee_view(epoch)
+        self._view = 0
+        self._state: AgreedState | None = epoch.genesis if epoch.context.epoch else None
+        self._observers: tuple[tuple[str, ...], ...] = ()
+        self.invalid_messages = dict.fromkeys(range(epoch.context.n), 0)
         """Broken rules by member."""
+
+    @property
+    def member(self) -> str | None:
+        """The node's own name in the epoch, if it is a member."""
+        return self._identity.member
 
     @property
     def silent_ms(self) -> int | None:
@@ -135,7 +145,7 @@ class Telemetry:
         self, block_id: bytes, block: Block, qc: QC, state: State, latency_ns: int | None
     ) -> None:
         """Archive a certified report and hand it on."""
-        assert isinstance(state, AgreedState)
+        agreed = agreed_in(state)
         self._certified += 1
         self._certified_ns = time.monotonic_ns()
         if latency_ns is not None:
@@ -144,7 +154,9 @@ class Telemetry:
         signers = tuple(self._names[signer] for signer in signers_of(qc.bitmap))
         for name in signers:
             self._metrics.signed.labels(name).inc()
-        words = words_of(state)
+        if not is_priced(block):
+            return
+        words = words_of(agreed)
         report = Report(
             network=self._context.network,
             epoch=self._context.epoch,
@@ -163,12 +175,13 @@ class Telemetry:
                 self._context.epoch, header.view, block_id, header.observed_at_ms, False, body
             )
         )
-        newest = self._latest is None or header.view > self._latest.view
+        place = (self._context.epoch, header.view)
+        newest = self._latest is None or place > (self._latest.epoch, self._latest.view)
         if newest:
             self._latest = PublishedReport(
                 self._context.epoch, header.view, block_id, header.observed_at_ms, False, body
             )
-            self._note_answers(state)
+            self._note_answers(agreed)
             self._observers = self._priced_by(block)
             self._on_report(report, self._latest)
 
@@ -207,12 +220,12 @@ class Telemetry:
     # The view.
 
     def _note_answers(self, state: AgreedState) -> None:
-        before = self._state
+        before = self._state or self._network.genesis
         self._state = state
         for index, (feed, _) in enumerate(self._feeds):
             now = state.feeds[index]
-            was = before.feeds[index] if before is not None else None
-            if was is None or (was.status, was.cause) != (now.status, now.cause):
+            was = before.feeds[index]
+            if (was.status, was.cause) != (now.status, now.cause):
                 status, cause = now.status.name.lower(), now.cause.name.lower()
                 _log.info("feed.status", feed=feed, status=status, cause=cause)
                 self._metrics.feed_status_changes.labels(feed, status, cause).inc()
@@ -284,7 +297,7 @@ class Telemetry:
         )
 
 
-def _committee_view(network: NetworkFile) -> CommitteeView:
+def _committee_view(network: RunningEpoch) -> CommitteeView:
     context = network.context
     return CommitteeView(
         epoch=context.epoch,

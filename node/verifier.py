@@ -16,22 +16,35 @@ from nacl.signing import VerifyKey
 from aggregation.observation import body_bytes
 from consensus import rules
 from consensus.committee import EpochContext, bitmap_of, signers_of
-from consensus.digests import proposal_digest, timeout_digest
+from consensus.digests import keccak, proposal_digest, timeout_digest
 from consensus.errors import InvalidMessage
+from consensus.handover import (
+    Terms,
+    approval_digest,
+    check_approvers,
+    check_certificate,
+    terms_in,
+)
 from consensus.messages import (
     QC,
     TC,
     BlockResponse,
+    Candidate,
     Certificate,
+    Change,
+    HandoverCertificate,
     Header,
     Message,
     ObservationMessage,
     Observed,
     Proposal,
+    Successor,
     Timeout,
     TimeoutGroup,
 )
-from node.payload import decode_payload, digest_of
+from node.epoch_file import from_document
+from node.errors import NetworkFileError
+from node.payload import decode_content, digest_of
 
 
 class BadShares(Exception):
@@ -82,6 +95,9 @@ class Verifier:
         self._qc_of = _Remembered[Header, QC](256)
         self._tcs = _Remembered[TC, None](64)
         self._observed = _Remembered[Observed, None](8 * context.n)
+        self._changes = _Remembered[Change, None](4)
+        self._documents = _Remembered[bytes, None](4)
+        self._handovers = _Remembered[HandoverCertificate, None](4)
 
     def settled(self, message: Message) -> Message:
         """Return a message with certificates verified here in the place of its own, to save work.
@@ -112,12 +128,19 @@ class Verifier:
         """Tell whether `check` takes well under a millisecond: no pairing, few signatures."""
         match message:
             case Proposal(block=block, tc=tc):
-                unknown = sum(o not in self._observed for o in decode_payload(block.payload))
+                content = decode_content(block.payload)
+                unknown = sum(o not in self._observed for o in content.observations)
+                if content.change is not None and content.change not in self._changes:
+                    return False
                 return unknown <= 4 and self._known_qc(block.justify) and self._known_tc(tc)
             case Timeout(qc=qc, tc=tc) | Certificate(qc=qc, tc=tc):
                 return self._known_qc(qc) and self._known_tc(tc)
             case BlockResponse(blocks=blocks):
                 return not blocks
+            case HandoverCertificate():
+                return message in self._handovers
+            case Candidate() | Successor():
+                return False
             case _:
                 return True
 
@@ -140,8 +163,11 @@ class Verifier:
             case BlockResponse(blocks=blocks):
                 for block in blocks:
                     self.check_qc(block.justify)
-                    for observed in decode_payload(block.payload):
-                        self.check_observed(observed)
+                    self._check_payload(block.payload)
+            case HandoverCertificate():
+                self.check_handover_certificate(message)
+            case Candidate():
+                self._check_candidate(sender, message)
             case _:
                 pass
 
@@ -149,11 +175,86 @@ class Verifier:
         rules.check_proposal(self._context, sender, proposal)
         block_id = proposal.block.header.id(self._context.domain)
         self._check_ed25519(sender, proposal_digest(block_id), proposal.signature)
-        for observed in decode_payload(proposal.block.payload):
-            self.check_observed(observed)
+        self._check_payload(proposal.block.payload)
         self.check_qc(proposal.block.justify)
         if proposal.tc is not None:
             self.check_tc(proposal.tc)
+
+    def _check_payload(self, payload: bytes) -> None:
+        content = decode_content(payload)
+        for observed in content.observations:
+            self.check_observed(observed)
+        if content.change is not None:
+            self.check_change(content.change)
+
+    def check_change(self, change: Change) -> None:
+        """Check the proofs in a change's document, and its approvals; raise `InvalidMessage`."""
+        if change in self._changes:
+            return
+        check_approvers(self._context, change)
+        digest = approval_digest(self._context, change.configuration_hash, keccak(change.document))
+        self._check_aggregate(change.bitmap, digest, change.aggregate, "a change's approval")
+        self.check_document(change.document)
+        self._changes.add(change, None)
+
+    def _check_candidate(self, sender: int, candidate: Candidate) -> None:
+        document, share = candidate.document, candidate.share
+        if share is not None:
+            try:
+                configuration_hash = from_document(document).configuration.hash
+            except NetworkFileError as error:
+                raise InvalidMessage(f"a candidate that is not valid: {error}") from None
+            digest = approval_digest(self._context, configuration_hash, keccak(document))
+            if not self.is_share(sender, digest, share):
+                raise InvalidMessage("an approval whose share does not verify")
+        self.check_document(document)
+
+    def check_document(self, document: bytes) -> None:
+        """Check every proof in a next configuration; raise `InvalidMessage`."""
+        if document in self._documents:
+            return
+        try:
+            from_document(document).check_proofs()
+        except NetworkFileError as error:
+            raise InvalidMessage(f"a next configuration that is not valid: {error}") from None
+        self._documents.add(document, None)
+
+    def check_handover_certificate(self, certificate: HandoverCertificate) -> None:
+        """Check a handover certificate as a whole; raise `InvalidMessage`."""
+        if certificate in self._handovers:
+            return
+        check_certificate(self._context, certificate)
+        digest = terms_in(self._context, certificate).digest
+        self._check_aggregate(
+            certificate.bitmap, digest, certificate.aggregate, "a handover certificate"
+        )
+        self._handovers.add(certificate, None)
+
+    def _check_aggregate(self, bitmap: bytes, digest: bytes, aggregate: bytes, what: str) -> None:
+        keys = [self._bls[signer] for signer in signers_of(bitmap)]
+        if not PopSchemeMPL.fast_aggregate_verify(keys, digest, _signature(aggregate)):
+            raise InvalidMessage(f"{what} whose signature does not verify")
+
+    def certify_handover(self, terms: Terms, shares: Mapping[int, bytes]) -> HandoverCertificate:
+        """Aggregate a quorum's shares on the end of the epoch; raise `BadShares`."""
+        aggregate = self._aggregate(terms.digest, shares)
+        certificate = HandoverCertificate(
+            terms.configuration_hash,
+            terms.deciding_id,
+            terms.observed_at_ms,
+            bitmap_of(sorted(shares)),
+            aggregate,
+        )
+        self._handovers.add(certificate, None)
+        return certificate
+
+    def _aggregate(self, digest: bytes, shares: Mapping[int, bytes]) -> bytes:
+        parsed = _parse(shares)
+        aggregate = PopSchemeMPL.aggregate(list(parsed.values()))
+        keys = [self._bls[signer] for signer in parsed]
+        if not PopSchemeMPL.fast_aggregate_verify(keys, digest, aggregate):
+            raise BadShares(self._find_bad(list(parsed), dict.fromkeys(shares, digest), parsed))
+        return bytes(aggregate)
 
     def check_observed(self, observed: Observed) -> None:
         """Check an observation's signature; raise `InvalidMessage`."""
@@ -231,13 +332,7 @@ class Verifier:
 
     def certify_votes(self, header: Header, block_id: bytes, shares: Mapping[int, bytes]) -> QC:
         """Aggregate a quorum's shares on one header; raise `BadShares`."""
-        parsed = _parse(shares)
-        aggregate = PopSchemeMPL.aggregate(list(parsed.values()))
-        keys = [self._bls[signer] for signer in parsed]
-        if not PopSchemeMPL.fast_aggregate_verify(keys, block_id, aggregate):
-            digests = dict.fromkeys(shares, block_id)
-            raise BadShares(self._find_bad(list(parsed), digests, parsed))
-        qc = QC(header, bitmap_of(sorted(shares)), bytes(aggregate))
+        qc = QC(header, bitmap_of(sorted(shares)), self._aggregate(block_id, shares))
         self._remember_qc(qc)
         return qc
 

@@ -8,6 +8,7 @@ allows it is made, long before (and often although never) a conflicting certific
 from dataclasses import dataclass, field
 
 from consensus.committee import EpochContext, signers_of
+from consensus.handover import Terms
 from consensus.messages import QC, TC, Block, Header, Observed
 from consensus.safety import SafetyState
 from testnet.stub_signatures import StubRule
@@ -53,6 +54,7 @@ class Omniscient:
         self._believed_qc: QC | None = None
         self._believed_tc: TC | None = None
         self._observed: dict[int, dict[int, list[Observed]]] = {}
+        self._terms: Terms | None = None
 
     @property
     def certifiable_views(self) -> int:
@@ -143,6 +145,7 @@ class Omniscient:
         """Judge a vote at the moment it is signed."""
         signed = self._signed[member]
         view = header.view
+        _require(not durable.closed, f"member {member} votes in a closed epoch")
         _require(durable.last_vote == header, f"S4: member {member} votes before that is durable")
         _require(durable.last_voted_view >= view, f"S4: member {member} may vote again in {view}")
         first = signed.votes.setdefault(view, block_id)
@@ -161,8 +164,18 @@ class Omniscient:
         if len(voters) + len(self._faulty) >= self._context.q:
             self._could_be_certified(view, block_id)
 
+    def hands_over(self, member: int, terms: Terms, durable: SafetyState) -> None:
+        """Judge a share on the end of the epoch at the moment it is signed."""
+        _require(durable.closed, f"member {member} hands over before it closed the epoch")
+        if self._terms is None:
+            self._terms = terms
+        _require(self._terms == terms, f"member {member} hands over to another epoch")
+        deciding = self._committed.values()
+        _require(terms.deciding_id in deciding, f"member {member} hands over what is not final")
+
     def timed_out(self, member: int, view: int, high_qc_view: int, durable: SafetyState) -> None:
         """Judge a timeout at the moment it is signed."""
+        _require(not durable.closed, f"member {member} times out in a closed epoch")
         signed = self._signed[member]
         _require(
             durable.last_timeout == (view, high_qc_view) and durable.last_voted_view >= view,

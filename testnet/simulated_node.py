@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 
 from consensus import effects as fx
 from consensus.core import Checkpoint, Core
-from consensus.messages import Block, Message
+from consensus.messages import Block, Change, Message
 from consensus.safety import SafetyState
 
 Event = tuple[int, Message] | Callable[[Core, int], list[fx.Effect]]
@@ -75,6 +75,8 @@ class Node:
         self.to_self: deque[Message] = deque()
         self.events: deque[Event] = deque()
         self.committed: list[bytes] = []
+        self.change: Change | None = None
+        self.handed_over: fx.HandedOver | None = None
         self.evidence: list[fx.Equivocation] = []
         self.faults: list[fx.PeerFault] = []
         self.refused: list[str] = []

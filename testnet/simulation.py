@@ -24,9 +24,15 @@ from consensus.messages import (
     Block,
     BlockRequest,
     BlockResponse,
+    Candidate,
+    Change,
+    HandoverCertificate,
+    HandoverShare,
     Message,
     ObservationMessage,
     Proposal,
+    Successor,
+    SuccessorRequest,
     Timeout,
     Vote,
 )
@@ -123,6 +129,8 @@ class Simulation:
         disk = node.disk
         node.core = Core(self.context, node.member, self.rule, disk.safety, disk.head)
         above = [block for block in disk.blocks.values() if block.view > disk.head.view]
+        if node.change is not None:
+            node.core.on_change(node.change)
         if self.trace is not None:
             self._note(node, "starts")
         self._enqueue(node, lambda core, now_ms: core.start(above, now_ms))
@@ -144,6 +152,13 @@ class Simulation:
         node.to_self.clear()
         node.events.clear()
 
+    def approve(self, change: Change) -> None:
+        """Tell every node of a next epoch that a quorum approved."""
+        for node in self.nodes:
+            node.change = change
+            if node.core is not None:
+                node.core.on_change(change)
+
     def restart_all(self) -> None:
         """Start every node that is down."""
         for node in self.nodes:
@@ -157,7 +172,8 @@ class Simulation:
     def run(self, duration_ms: int, until: Callable[[], bool] | None = None) -> bool:
         """Let time pass; stop early, and return True, once `until` holds.
 
-        It is looked at whenever a node has entered a view or committed a block.
+        It is looked at whenever a node has entered a view, committed a block, or signed or ended a
+        handover.
         """
         end_ms = self.now_ms + duration_ms
         queue, pop = self._queue, heapq.heappop
@@ -296,8 +312,7 @@ class Simulation:
             case fx.SetGraceTimer() | fx.SetFetchTimer():
                 self._set_other_timer(node, effect)
             case fx.SendCertificate():
-                others = [other for other in self._everyone if other != member]
-                self._send(node, others, effect.certificate)
+                self._send(node, self._all_but(member), effect.certificate)
             case fx.SendRequest():
                 self._send(node, effect.to, effect.request)
             case fx.SendResponse():
@@ -311,6 +326,8 @@ class Simulation:
                 node.faults.append(effect)
             case fx.Halt():
                 node.halted = effect.reason
+            case _:
+                self._end_epoch(node, effect)
 
     def _sign(self, node: Node, effect: fx.SendProposal | fx.SendVote | fx.SendTimeout) -> None:
         """Sign what goes out, under the eyes of the judge."""
@@ -334,6 +351,36 @@ class Simulation:
                 signature = sign.proposal_signature(member, block_id)
                 self._send(node, self._everyone, Proposal(block, effect.tc, share, signature))
 
+    def _end_epoch(
+        self,
+        node: Node,
+        effect: fx.SendClosingQC
+        | fx.SendHandoverShare
+        | fx.CertifyHandover
+        | fx.SendHandoverCertificate
+        | fx.HandedOver,
+    ) -> None:
+        """Perform what only happens at the end of an epoch."""
+        member = node.member
+        match effect:
+            case fx.SendHandoverShare(terms=terms):
+                self._progress += 1
+                if member not in self.faulty:
+                    self.judge.hands_over(member, terms, node.disk.safety)
+                share = self.signatures.share(member, terms.digest)
+                handing = HandoverShare(
+                    terms.configuration_hash, terms.deciding_id, terms.observed_at_ms, share
+                )
+                self._send(node, self._everyone, handing)
+            case fx.CertifyHandover():
+                self._certify_handover(node, effect)
+            case fx.SendClosingQC() | fx.SendHandoverCertificate():
+                self._send(node, (effect.to,), effect.certificate)
+            case fx.HandedOver():
+                self._progress += 1
+                node.handed_over = effect
+                self._send(node, self._all_but(member), effect.certificate)
+
     def _store(self, node: Node, effect: fx.StoreBlock | fx.Committed) -> None:
         block_id, block = effect.block_id, effect.block
         if isinstance(effect, fx.StoreBlock):
@@ -345,7 +392,9 @@ class Simulation:
         self._progress += 1
         node.committed.append(block_id)
         time_ms = block.header.observed_at_ms
-        head = Checkpoint(block_id, block.view, block.height, time_ms, effect.state, block)
+        head = Checkpoint(
+            block_id, block.view, block.height, time_ms, effect.state, block, effect.successor
+        )
         node.disk.write(lambda disk: setattr(disk, "head", head))
 
     def _set_other_timer(self, node: Node, effect: fx.SetGraceTimer | fx.SetFetchTimer) -> None:
@@ -392,8 +441,8 @@ class Simulation:
         node.observing += 1
         number = node.observing
 
-        def observe(_core: Core, now_ms: int) -> list[fx.Effect]:
-            if node.observing == number:
+        def observe(core: Core, now_ms: int) -> list[fx.Effect]:
+            if node.observing == number and not core.safety.closed:
                 observed = self.signatures.observed(node.member, effect.view, now_ms)
                 if node.member not in self.faulty:
                     self.judge.observed(observed)
@@ -421,6 +470,14 @@ class Simulation:
         tc = self.signatures.tc(effect.view, reported, effect.high_qc)
         self._later(node, 2, lambda core, now: core.on_timeout_certificate(tc, now))
 
+    def _certify_handover(self, node: Node, effect: fx.CertifyHandover) -> None:
+        bad = self.signatures.bad_handover_shares(effect.terms, effect.shares)
+        if bad:
+            self._later(node, 3, lambda core, now: core.on_bad_handover_shares(bad, now))
+            return
+        certificate = self.signatures.handover_certificate(effect.terms, list(effect.shares))
+        self._later(node, 2, lambda core, now: core.on_handover_certificate(certificate, now))
+
     def _stored_chain(self, disk: Disk, request: BlockRequest) -> tuple[Block, ...]:
         blocks: list[Block] = []
         block = disk.blocks.get(request.block_id)
@@ -435,12 +492,15 @@ class Simulation:
 
     # The wires.
 
+    def _all_but(self, member: int) -> tuple[int, ...]:
+        return tuple(other for other in self._everyone if other != member)
+
     def _send(self, node: Node, to: Sequence[int], message: Message) -> None:
         if self.coalition is not None and node.member not in self.faulty:
             self.coalition.saw(node.member, message)
         for member in to:
             if member == node.member:
-                if not isinstance(message, CertificateMessage | BlockRequest):
+                if not isinstance(message, CertificateMessage | BlockRequest | HandoverCertificate):
                     node.to_self.append(message)
             elif node.intercept is None:
                 self.send(node, member, message)
@@ -501,6 +561,12 @@ def handle(core: Core, sender: int, message: Message, now_ms: int) -> list[fx.Ef
             return core.on_block_request(sender, message, now_ms)
         case BlockResponse():
             return core.on_block_response(sender, message, now_ms)
+        case HandoverShare():
+            return core.on_handover_share(sender, message, now_ms)
+        case HandoverCertificate():
+            return core.on_handover_certificate(message, now_ms)
+        case Candidate() | SuccessorRequest() | Successor():
+            return []  # The shell's.
 
 
 def chaos(n: int, seed: int, *, trace: bool = False) -> Simulation:

@@ -6,6 +6,7 @@ only, and aggregate only what was signed. Every digest comes from `consensus.dig
 """
 
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import lru_cache
 from hashlib import blake2b
@@ -20,14 +21,25 @@ from consensus.committee import (
     Timing,
     bitmap_of,
     quorum,
+    signers_of,
 )
-from consensus.digests import timeout_digest
+from consensus.digests import keccak, timeout_digest
 from consensus.errors import InvalidMessage, InvalidPayload
+from consensus.handover import (
+    Terms,
+    approval_digest,
+    change_digest,
+    check_certificate,
+    decided_digest,
+    terms_in,
+)
 from consensus.messages import (
     QC,
     TC,
     BlockResponse,
     Certificate,
+    Change,
+    HandoverCertificate,
     Header,
     Message,
     ObservationMessage,
@@ -46,7 +58,14 @@ GENESIS_STATE = b"s" * 32
 PASSED_MAX = 4096
 """Messages that a run remembers to have checked."""
 
-_decoder: msgspec.msgpack.Decoder[tuple[Observed, ...]] = msgspec.msgpack.Decoder(
+
+class _Content(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=True):
+    observations: tuple[Observed, ...]
+    change: Change | None
+
+
+_decoder: msgspec.msgpack.Decoder[_Content] = msgspec.msgpack.Decoder(_Content)
+_plain: msgspec.msgpack.Decoder[tuple[Observed, ...]] = msgspec.msgpack.Decoder(
     tuple[Observed, ...]
 )
 
@@ -90,7 +109,11 @@ def agreed_time(times_ms: Sequence[int]) -> int:
 
 
 class StubRule:
-    """A payload rule whose state is a running hash and whose observations are 8-byte times."""
+    """A payload rule whose state is a running hash and whose observations are 8-byte times.
+
+    Once the next epoch is decided the state is followed by the deciding view and the hash of the
+    configuration. The document of a valid change begins with `next`.
+    """
 
     def __init__(self, n: int) -> None:
         self._n = n
@@ -102,14 +125,22 @@ class StubRule:
         if len(observed.body) != 8 or observed.member >= self._n:
             raise InvalidPayload("an observation that is no time")
 
-    def build(self, view: int, observations: Sequence[Observed]) -> bytes:
-        """Return the observations, ascending by member."""
-        return msgspec.msgpack.encode(sorted(observations, key=lambda observed: observed.member))
+    def build(
+        self, view: int, observations: Sequence[Observed], change: Change | None = None
+    ) -> bytes:
+        """Return the observations, ascending by member, and the change."""
+        ordered = sorted(observations, key=lambda observed: observed.member)
+        if change is None:
+            return msgspec.msgpack.encode(ordered)
+        return msgspec.msgpack.encode(_Content(tuple(ordered), change))
 
     def digest(self, view: int, payload: bytes) -> Digest:
         """Return the hash of the payload's bytes."""
-        self.decode(payload)
-        return _hash(b"payload", payload)
+        return self._digest(payload, self._decode(payload).change)
+
+    def _digest(self, payload: bytes, change: Change | None) -> Digest:
+        digest = _hash(b"payload", payload)
+        return digest if change is None else change_digest(digest, change)
 
     def apply(self, parent_state: State, parent_time_ms: int, view: int, payload: bytes) -> Outcome:
         """Return the low median of the times, and a state that depends on everything before."""
@@ -124,7 +155,8 @@ class StubRule:
         self, parent_state: State, parent_time_ms: int, view: int, payload: bytes
     ) -> Outcome:
         assert isinstance(parent_state, bytes)
-        observations = self.decode(payload)
+        content = self._decode(payload)
+        observations = content.observations
         if len(observations) < self._q:
             raise InvalidPayload("too few observations")
         last = -1
@@ -134,18 +166,45 @@ class StubRule:
                 raise InvalidPayload("an observation of another view, or out of order")
             last = observed.member
         times_ms = [int.from_bytes(observed.body, "big") for observed in observations]
-        state = _hash(parent_state, payload)
+        state = bytes(_hash(parent_state[:32], payload))
+        decided, decides = parent_state[32:], content.change
+        root = _hash(b"root", state) if not decided else Digest(bytes(32))
+        if decides is not None:
+            self._check_change(decides, decided)
+            decided = view.to_bytes(8, "big") + decides.configuration_hash
+        digest = Digest(state)
+        if decided:
+            digest = decided_digest(state, int.from_bytes(decided[:8], "big"), decided[8:])
         return Outcome(
             observed_at_ms=max(agreed_time(times_ms), parent_time_ms + 1),
-            feed_root=_hash(b"root", state),
-            state_digest=state,
-            payload_digest=_hash(b"payload", payload),
-            state=state,
+            feed_root=root,
+            state_digest=digest,
+            payload_digest=self._digest(payload, decides),
+            state=state + decided,
+            successor=Digest(decided[8:]) if decided else None,
         )
 
-    @staticmethod
-    def decode(payload: bytes) -> tuple[Observed, ...]:
+    def _check_change(self, change: Change, decided: bytes) -> None:
+        if decided:
+            raise InvalidPayload("a change of what is decided already")
+        if len(signers_of(change.bitmap)) < self._q or int.from_bytes(change.bitmap, "big") >> (
+            self._n
+        ):
+            raise InvalidPayload("a change without a quorum")
+        if not change.document.startswith(b"next"):
+            raise InvalidPayload("a document that is no next epoch's")
+        if keccak(change.document) != change.configuration_hash:
+            raise InvalidPayload("a change whose document has another hash")
+
+    @classmethod
+    def decode(cls, payload: bytes) -> tuple[Observed, ...]:
         """Return the observations in a payload; raise `InvalidPayload` if it holds none."""
+        return cls._decode(payload).observations
+
+    @staticmethod
+    def _decode(payload: bytes) -> _Content:
+        with suppress(msgspec.DecodeError):
+            return _Content(_plain.decode(payload), None)
         try:
             return _decoder.decode(payload)
         except msgspec.DecodeError as error:
@@ -222,6 +281,32 @@ class StubSignatures:
         preimage = [group.high_qc_view.to_bytes(8, "big") + group.bitmap for group in groups]
         return _hash(b"tc", self._context.domain, view.to_bytes(8, "big"), *preimage) * 3
 
+    def _approval(self, configuration_hash: bytes, document: bytes) -> bytes:
+        return approval_digest(self._context, configuration_hash, keccak(document))
+
+    def _aggregate(self, digest: bytes, signers: Sequence[int]) -> bytes:
+        return _hash(b"aggregate", bytes(sorted(signers)), digest) * 3
+
+    def change(self, document: bytes, approvers: Sequence[int]) -> Change:
+        """Return a change that these members approve."""
+        configuration_hash = keccak(document)
+        aggregate = self._aggregate(self._approval(configuration_hash, document), approvers)
+        return Change(configuration_hash, document, bitmap_of(approvers), aggregate)
+
+    def bad_handover_shares(self, terms: Terms, shares: Mapping[int, bytes]) -> list[int]:
+        """Return whose shares on the end of the epoch are bad."""
+        return [m for m, share in shares.items() if share != self.share(m, terms.digest)]
+
+    def handover_certificate(self, terms: Terms, signers: Sequence[int]) -> HandoverCertificate:
+        """Return the handover certificate of these members."""
+        return HandoverCertificate(
+            terms.configuration_hash,
+            terms.deciding_id,
+            terms.observed_at_ms,
+            bitmap_of(signers),
+            self._aggregate(terms.digest, signers),
+        )
+
     def check(self, sender: int, message: Message) -> None:
         """Check what the shell checks before the core; raise `InvalidMessage`."""
         if isinstance(message, Vote):
@@ -253,16 +338,23 @@ class StubSignatures:
                 for block in blocks:
                     self._check_qc(block.justify)
                     self._check_payload(block.payload)
+            case HandoverCertificate():
+                check_certificate(self._context, message)
+                digest = terms_in(self._context, message).digest
+                if message.aggregate != self._aggregate(digest, signers_of(message.bitmap)):
+                    raise InvalidMessage("a handover certificate that nobody made")
             case _:
                 pass
 
     def _check_payload(self, payload: bytes) -> None:
-        try:
-            observations = _decoder.decode(payload)
-        except msgspec.DecodeError as error:
-            raise InvalidPayload(str(error)) from None
-        for observed in observations:
+        content = StubRule._decode(payload)
+        for observed in content.observations:
             self._check_observed(observed)
+        change = content.change
+        if change is not None:
+            digest = self._approval(change.configuration_hash, change.document)
+            if change.aggregate != self._aggregate(digest, signers_of(change.bitmap)):
+                raise InvalidMessage("a change that nobody approved")
 
     def _check_observed(self, observed: Observed) -> None:
         if not 0 <= observed.member < self._context.n:

@@ -88,15 +88,20 @@ def integer(name: str, text: str) -> int:
     return number
 
 
-def answering(listener: str, metrics: Metrics, limits: ApiLimits, *, cors: bool) -> Middleware:
-    """Return the middleware that bounds requests, counts them and turns errors into JSON."""
+def answering(
+    listener: str, metrics: Metrics, limits: ApiLimits, *, cors: bool, bodies: bool = False
+) -> Middleware:
+    """Return the middleware that bounds requests, counts them and turns errors into JSON.
+
+    With `bodies`, handlers of POST read theirs and bound it.
+    """
     rate = RequestRate(limits.requests_per_second, limits.requests_burst, limits.addresses_max)
 
     @web.middleware
     async def middleware(request: web.Request, handler: Handler) -> web.StreamResponse:
         response: web.StreamResponse | None = None
         try:
-            _check_request(request, rate)
+            _check_request(request, rate, bodies and request.method == hdrs.METH_POST)
             if cors and request.method == hdrs.METH_OPTIONS:
                 response = web.Response(status=204)
             else:
@@ -131,7 +136,7 @@ def answering(listener: str, metrics: Metrics, limits: ApiLimits, *, cors: bool)
     return middleware
 
 
-def _check_request(request: web.Request, rate: RequestRate) -> None:
+def _check_request(request: web.Request, rate: RequestRate, body: bool) -> None:
     address = request.remote or ""
     if not is_loopback(address) and not rate.allows(address, asyncio.get_running_loop().time()):
         raise ApiError(
@@ -140,7 +145,7 @@ def _check_request(request: web.Request, rate: RequestRate) -> None:
             "too many requests from this address",
             "wait a second, or follow /v1/stream instead of asking again and again",
         )
-    if request.can_read_body:
+    if request.can_read_body and not body:
         raise ApiError(413, "body_not_taken", "requests have no body here", "send none")
 
 

@@ -13,10 +13,12 @@ from node.api.answers import (
     secure_headers,
 )
 from node.api.documents import full_status, reasons_not_ready
+from node.api.handover import add_handover
 from node.api.limits import ApiLimits, is_loopback
 from node.api.public import add_health, newest_report
 from node.api.streams import ReportHub
 from node.api.view import ViewCell
+from node.handover_control import HandoverControl
 from node.metrics import CONTENT_TYPE, Metrics
 
 
@@ -39,9 +41,13 @@ def metrics_application(metrics: Metrics, limits: ApiLimits) -> web.Application:
 
 
 def control_application(
-    cell: ViewCell, hub: ReportHub, metrics: Metrics, limits: ApiLimits
+    cell: ViewCell,
+    hub: ReportHub,
+    metrics: Metrics,
+    limits: ApiLimits,
+    handover: HandoverControl | None = None,
 ) -> web.Application:
-    """Return what `didyma status` asks: everything that the node knows of itself."""
+    """Return what `didyma status` and `didyma committee` ask: all that the node knows of itself."""
 
     async def status(request: web.Request) -> web.Response:
         query_of(request)
@@ -53,11 +59,13 @@ def control_application(
         return json_response(full_status(view, latest, reasons, time.time_ns() // 1_000_000))
 
     app = web.Application(
-        middlewares=[answering("control", metrics, limits, cors=False), _local_only],
+        middlewares=[answering("control", metrics, limits, cors=False, bodies=True), _local_only],
         client_max_size=1,
     )
     app.on_response_prepare.append(secure_headers)
     app.router.add_get("/v1/status", status)
+    if handover is not None:
+        add_handover(app, handover)
     add_health(app, cell, limits)
     return app
 

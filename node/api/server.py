@@ -16,6 +16,7 @@ from node.api.streams import ReportHub
 from node.api.view import PublishedReport, ViewCell
 from node.api.view_metrics import ViewCollector
 from node.errors import OperatorError
+from node.handover_control import HandoverControl
 from node.metrics import Metrics
 
 Address = tuple[str, int]
@@ -50,12 +51,14 @@ class ApiServer:
         network_file: bytes,
         metrics: Metrics,
         limits: ApiLimits | None = None,
+        handover: HandoverControl | None = None,
     ) -> None:
         """Prepare to serve; adds the metrics of the cell's views to the registry."""
         self._cell = cell
         self._archive = archive
         self._network_file = network_file
         self._metrics = metrics
+        self._handover = handover
         self._limits = limits or ApiLimits()
         self._complete = CompleteReports()
         self._hub = ReportHub(self._complete, self._limits, metrics)
@@ -100,7 +103,7 @@ class ApiServer:
             "api": public.application,
             "metrics": lambda: metrics_application(self._metrics, self._limits),
             "control": lambda: control_application(
-                self._cell, self._hub, self._metrics, self._limits
+                self._cell, self._hub, self._metrics, self._limits, self._handover
             ),
         }
         bound: dict[str, Address | None] = {}

@@ -23,6 +23,7 @@ _BUILT_IN = {
     "init": ("node.cli.init:init", "Make a node's directory: keys, passwords, configuration."),
     "keys": ("node.cli.keys:keys", "Make, list and show keys; export a registration."),
     "network": ("node.cli.network:network", "Assemble and sign a committee file."),
+    "committee": ("node.cli.committee:committee", "Propose and approve the next committee."),
     "config": ("node.cli.config:config", "Check or show the configuration in force."),
     "run": ("node.cli.run:run", "Run the node."),
     "status": ("node.cli.status:status", "Ask the running node how it is."),

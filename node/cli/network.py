@@ -1,6 +1,7 @@
 """Assemble and sign a committee file."""
 
 import time
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -67,7 +68,7 @@ def create(
     from node.errors import NetworkFileError
     from node.registration import load_registration
 
-    timing = _timing(timings)
+    timing = parse_timing(timings)
     try:
         table = load_catalogue(catalogue)
     except (ValueError, OSError) as error:
@@ -140,10 +141,11 @@ def show(path: Path) -> None:
     _emit_network(network_file.load(path, allow_unsigned=True), path, f"{path} is valid.")
 
 
-def _timing(assignments: tuple[str, ...]) -> "Timing":
+def parse_timing(assignments: tuple[str, ...], base: Mapping[str, int] | None = None) -> "Timing":
+    """Return the timing that NAME=MS assignments make of a base, or of the defaults."""
     from consensus.committee import Timing
 
-    numbers: dict[str, int] = {}
+    numbers: dict[str, int] = dict(base or {})
     for assignment in assignments:
         key, equals, value = assignment.partition("=")
         if not equals or key not in Timing.__slots__ or not value.isdecimal():

@@ -22,18 +22,35 @@ def get(base_url: str, path: str, timeout_seconds: int) -> Any:
         ) from None
 
 
-def get_bytes(base_url: str, path: str, timeout_seconds: int) -> bytes:
-    """Return the content of an answer with status 200."""
+def post(base_url: str, path: str, content: bytes, timeout_seconds: int = 60) -> Any:
+    """Send JSON and return a JSON answer; raise as `get` does."""
+    answer = get_bytes(base_url, path, timeout_seconds, content)
+    try:
+        return json.loads(answer)
+    except (ValueError, RecursionError):
+        raise NodeUnreachable(
+            f"{redact_url(base_url)} answers, but not as a node does; check the address"
+        ) from None
+
+
+def get_bytes(
+    base_url: str, path: str, timeout_seconds: int, content: bytes | None = None
+) -> bytes:
+    """Return the content of an answer with status 200; with `content`, post that."""
     parts = urlsplit(base_url)
     kind = http.client.HTTPSConnection if parts.scheme == "https" else http.client.HTTPConnection
     connection = kind(parts.hostname or "", parts.port, timeout=timeout_seconds)
     shown = redact_url(base_url)
     try:
         connection.request(
-            "GET", parts.path.rstrip("/") + path, headers={"Accept": "application/json"}
+            "GET" if content is None else "POST",
+            parts.path.rstrip("/") + path,
+            body=content,
+            headers={"Accept": "application/json"}
+            | ({} if content is None else {"Content-Type": "application/json"}),
         )
         with connection.getresponse() as answer:
-            content = answer.read(ANSWER_BYTES_MAX + 1)
+            got = answer.read(ANSWER_BYTES_MAX + 1)
     except (OSError, http.client.HTTPException) as error:
         reason = getattr(error, "strerror", None) or str(error) or type(error).__name__
         raise NodeUnreachable(
@@ -41,11 +58,11 @@ def get_bytes(base_url: str, path: str, timeout_seconds: int) -> bytes:
         ) from None
     finally:
         connection.close()
-    if len(content) > ANSWER_BYTES_MAX:
+    if len(got) > ANSWER_BYTES_MAX:
         raise NodeUnreachable(f"{shown} answered with more than {ANSWER_BYTES_MAX} bytes")
     if answer.status != 200:
-        raise CheckFailed(f"{shown} answered {answer.status}: {_reason(content, answer.reason)}")
-    return content
+        raise CheckFailed(f"{shown} answered {answer.status}: {_reason(got, answer.reason)}")
+    return got
 
 
 def _reason(content: bytes, fallback: str) -> str:

@@ -23,16 +23,16 @@ def status(url: str | None, timeout: int, config_file: Path) -> None:
     document = get(node_url(url, config_file, "control"), "/v1/status", timeout)
     if not isinstance(document, dict):
         raise NodeUnreachable("the node's answer is not a status; is this its control listener?")
-    emit(document, "\n".join(line.rstrip() for line in _lines(document)))
+    emit(document, "\n".join(line.rstrip() for line in lines_of(document)))
 
 
-def _lines(document: Mapping[str, object], indent: str = "") -> list[str]:
+def lines_of(document: Mapping[str, object], indent: str = "") -> list[str]:
     """Return a document as text: nested tables indented, lists of tables as columns."""
     lines: list[str] = []
     width = max((len(key) for key in document), default=0)
     for key, value in document.items():
         if isinstance(value, dict):
-            lines += [f"{indent}{key}", *_lines(value, indent + "  ")]
+            lines += [f"{indent}{key}", *lines_of(value, indent + "  ")]
         elif isinstance(value, list) and value and all(isinstance(row, dict) for row in value):
             lines += [f"{indent}{key}", *_columns(value, indent + "  ")]
         else:

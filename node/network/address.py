@@ -22,10 +22,10 @@ _ADDRESSES_TRIED_MAX: Final = 4
 
 @dataclass(frozen=True, slots=True)
 class PeerAddress:
-    """A member's Ed25519 key (32 bytes) and where it listens, as a multiaddr."""
+    """A member's Ed25519 key (32 bytes) and where it listens, as a multiaddr, if that is known."""
 
     ed25519_key: bytes
-    multiaddr: str
+    multiaddr: str | None
 
 
 @dataclass(frozen=True, slots=True)

@@ -26,7 +26,7 @@ class NoiseGate(NoiseTransport):
 
     def __init__(self, identity: KeyPair, admitted: Mapping[ID, Standing]) -> None:
         super().__init__(identity, noise_privkey=create_noise_key().private_key)
-        self._admitted = dict(admitted)
+        self._admitted = admitted
 
     async def secure_inbound(self, conn: IRawConnection) -> ISecureConn:
         """Secure an inbound connection; raise `Refused` if its peer is not to come in."""

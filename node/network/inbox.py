@@ -31,17 +31,31 @@ class Inbox:
         """The members with frames, each once, in the order of their turns."""
         self._waiting = trio.lowlevel.ParkingLot()
 
+    def add(self, member: int) -> None:
+        """Take frames of one more member."""
+        self._parts.setdefault(member, _Part())
+
+    def remove(self, member: int) -> None:
+        """Forget a member and its frames; what still comes of it is lost."""
+        if member in self._parts:
+            self.clear(member)
+            del self._parts[member]
+
     def full(self, member: int) -> bool:
         """Whether a member's part takes no more frames."""
-        part = self._parts[member]
+        part = self._parts.get(member)
+        if part is None:
+            return False
         return len(part.frames) >= self._frames_max or part.bytes >= self._bytes_max
 
     async def put(self, member: int, frame: bytes) -> None:
         """Add a member's frame, once there is room in its part."""
-        part = self._parts[member]
         while self.full(member):
-            part.room = trio.Event()
-            await part.room.wait()
+            room = self._parts[member].room = trio.Event()
+            await room.wait()
+        part = self._parts.get(member)
+        if part is None:
+            return
         if not part.frames:
             self._turns.append(member)
         part.frames.append(frame)

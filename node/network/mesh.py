@@ -51,6 +51,7 @@ class _Peer:
     """All that outlives a member's connections."""
 
     __slots__ = (
+        "dialing",
         "endpoint",
         "last_error",
         "last_heard",
@@ -64,9 +65,12 @@ class _Peer:
     def __init__(self, member: int, address: PeerAddress, dialed: bool, limits: Limits) -> None:
         self.member = member
         self.peer_id = peer_id_of(address.ed25519_key)
-        self.endpoint = endpoint_of(address.multiaddr, self.peer_id) if dialed else None
-        """Where to dial it, or None if it is the one that dials."""
+        self.endpoint: Endpoint | None = None
+        """Where to dial it, or None if it is the one that dials, or nobody knows where."""
+        if dialed and address.multiaddr is not None:
+            self.endpoint = endpoint_of(address.multiaddr, self.peer_id)
         self.link: Link | None = None
+        self.dialing = trio.CancelScope()
         self.traffic = Traffic()
         self.standing = Standing(limits)
         self.last_heard: float | None = None
@@ -97,6 +101,7 @@ class Mesh:
         self._limits = limits or Limits()
         self._random = random or SystemRandom()
         self._identity_seed = identity_seed
+        self._me = me
         self._listen = listen_endpoint_of(listen)
         self._peers = {
             member: _Peer(member, address, member > me, self._limits)
@@ -108,9 +113,16 @@ class Mesh:
         self._inbox = Inbox(self._peers, self._limits.inbound_frames, self._limits.inbound_bytes)
         self._listen_address: str | None = None
         self._by_id: dict[ID, _Peer] = {}
+        self._admitted: dict[ID, Standing] = {}
+        self._running: tuple[Host, trio.Nursery] | None = None
         self._handshakes: dict[trio.SocketStream, trio.CancelScope] = {}
         self.refused = 0
         """How many inbound connections ended before they were a member's link."""
+
+    @property
+    def me(self) -> int:
+        """What this member is called in the mesh."""
+        return self._me
 
     @property
     def listen_address(self) -> str:
@@ -125,11 +137,7 @@ class Mesh:
         Raises OSError if the port cannot be had.
         """
         # The lower index dials; whoever dials against that is refused like a stranger.
-        dialing = [peer for peer in self._peers.values() if peer.endpoint is None]
-        host = Host(
-            self._identity_seed, {peer.peer_id: peer.standing for peer in dialing}, self._limits
-        )
-        self._by_id = {peer.peer_id: peer for peer in dialing}
+        host = Host(self._identity_seed, self._admitted, self._limits)
         listeners = await trio.open_tcp_listeners(
             self._listen.port, host=self._listen.host, backlog=_LISTEN_BACKLOG
         )
@@ -137,9 +145,9 @@ class Mesh:
             ip, port = listeners[0].socket.getsockname()[:2]
             self._listen_address = multiaddr_of(ip, port)
             async with trio.open_nursery() as nursery:
+                self._running = host, nursery
                 for peer in self._peers.values():
-                    if peer.endpoint is not None:
-                        nursery.start_soon(self._keep_dialed, host, peer, peer.endpoint)
+                    self._begin(peer)
 
                 async def accept(socket: trio.SocketStream) -> None:
                     await self._accept(host, socket)
@@ -147,9 +155,43 @@ class Mesh:
                 task_status.started()
                 await trio.serve_listeners(accept, listeners)
         finally:
+            self._running = None
             self._listen_address = None
             for listener in listeners:
                 listener.socket.close()
+
+    def add(self, member: int, address: PeerAddress) -> None:
+        """Keep a link to one more member from now on; nothing changes for one that is known."""
+        if member in self._peers or member == self._me:
+            return
+        peer = _Peer(member, address, member > self._me, self._limits)
+        if any(other.peer_id == peer.peer_id for other in self._peers.values()):
+            raise ValueError("two members have the same Ed25519 key")
+        self._peers[member] = peer
+        self._inbox.add(member)
+        self._begin(peer)
+
+    def remove(self, member: int) -> None:
+        """Close a member's link and let it in no more."""
+        peer = self._peers.pop(member, None)
+        if peer is None:
+            return
+        self._by_id.pop(peer.peer_id, None)
+        self._admitted.pop(peer.peer_id, None)
+        if peer.link is not None:
+            peer.link.close("no longer a member")
+        peer.dialing.cancel()
+        self._inbox.remove(member)
+
+    def _begin(self, peer: _Peer) -> None:
+        if self._running is None:
+            return
+        host, nursery = self._running
+        if peer.endpoint is None:
+            self._by_id[peer.peer_id] = peer
+            self._admitted[peer.peer_id] = peer.standing
+        else:
+            nursery.start_soon(self._keep_dialed, host, peer, peer.endpoint)
 
     def send(self, member: int, frame: bytes) -> bool:
         """Queue a frame for a member, without waiting; False if it is not connected or too slow."""
@@ -157,7 +199,9 @@ class Mesh:
             raise ValueError(
                 f"a frame has 1 to {self._limits.frame_bytes} bytes, this one {len(frame)}"
             )
-        peer = self._peers[member]
+        peer = self._peers.get(member)
+        if peer is None:
+            return False
         if peer.link is not None and peer.link.send(frame):
             return True
         peer.traffic.dropped_frames += 1
@@ -184,13 +228,16 @@ class Mesh:
 
         What it sent and nobody has received yet is forgotten.
         """
-        peer = self._peers[member]
+        peer = self._peers.get(member)
+        if peer is None:
+            return
         peer.last_error = reason
         seconds = peer.standing.penalise(trio.current_time())
         _log.warning("member dropped", member=member, reason=reason, penalty_seconds=seconds)
         if peer.link is not None:
             peer.link.close(reason)
-        self._inbox.clear(member)
+        if member in self._peers:
+            self._inbox.clear(member)
 
     def status(self) -> list[PeerStatus]:
         """Return how things stand with every other member, in the order of their indices."""
@@ -212,13 +259,14 @@ class Mesh:
     async def _keep_dialed(self, host: Host, peer: _Peer, endpoint: Endpoint) -> None:
         limits = self._limits
         redial = Redial(limits.redial_seconds_min, limits.redial_seconds_max, self._random)
-        while True:
-            await trio.sleep_until(max(peer.standing.penalty_until, trio.current_time()))
-            begun = trio.current_time()
-            await self._dial(host, peer, endpoint)
-            if trio.current_time() - begun > limits.handshake_seconds + limits.silence_seconds:
-                redial.succeeded()  # it was a link; a handshake does not take that long
-            await trio.sleep(redial.pause())
+        with peer.dialing:
+            while True:
+                await trio.sleep_until(max(peer.standing.penalty_until, trio.current_time()))
+                begun = trio.current_time()
+                await self._dial(host, peer, endpoint)
+                if trio.current_time() - begun > limits.handshake_seconds + limits.silence_seconds:
+                    redial.succeeded()  # it was a link; a handshake does not take that long
+                await trio.sleep(redial.pause())
 
     async def _dial(self, host: Host, peer: _Peer, endpoint: Endpoint) -> None:
         handshake = trio.CancelScope()

@@ -26,6 +26,12 @@ SAFETY_MIGRATIONS = (
         " kind TEXT NOT NULL, member INTEGER NOT NULL, view INTEGER NOT NULL, data BLOB NOT NULL,"
         " UNIQUE (domain, kind, member, view)) STRICT",
     ),
+    (
+        "CREATE TABLE successor (domain BLOB PRIMARY KEY, successor BLOB NOT NULL,"
+        " digest BLOB NOT NULL) STRICT",
+        "CREATE TABLE candidate (domain BLOB PRIMARY KEY, document BLOB NOT NULL,"
+        " approved INTEGER NOT NULL) STRICT",
+    ),
 )
 
 ARCHIVE_MIGRATIONS = (

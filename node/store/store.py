@@ -264,6 +264,56 @@ class Store:
         with self._mutex:
             return bool(self._database.rows("SELECT 1 FROM own_key WHERE bls_key = ?", (bls_key,)))
 
+    # How epochs end.
+
+    def save_successor(self, domain: bytes, successor: bytes) -> None:
+        """Note, durably and for good, how an epoch ended; later ones for it change nothing."""
+        with self._mutex:
+            self._database.begin()
+            self._database.write(
+                "INSERT OR IGNORE INTO successor VALUES (?, ?, ?)",
+                (domain, successor, keccak(successor)),
+            )
+            self._commit()
+
+    def successor(self, domain: bytes) -> bytes | None:
+        """Return how an epoch ended; raise `StoreDamaged` if that does not read back."""
+        with self._mutex:
+            rows = self._database.rows(
+                "SELECT successor, digest FROM successor WHERE domain = ?", (domain,)
+            )
+        if not rows:
+            return None
+        successor, digest = rows[0]
+        assert isinstance(successor, bytes)
+        if keccak(successor) != digest:
+            raise StoreDamaged(
+                f"{self._database.path}: a successor is not what was saved. {DAMAGED_ADVICE}"
+            )
+        return successor
+
+    def save_candidate(self, domain: bytes, document: bytes, approved: bool) -> None:
+        """Keep, durably, what this member proposes or approves as an epoch's successor."""
+        with self._mutex:
+            self._database.begin()
+            self._database.write(
+                "INSERT OR REPLACE INTO candidate VALUES (?, ?, ?)",
+                (domain, document, int(approved)),
+            )
+            self._commit()
+
+    def candidate(self, domain: bytes) -> tuple[bytes, bool] | None:
+        """Return what this member proposes as an epoch's successor, and whether it approves."""
+        with self._mutex:
+            rows = self._database.rows(
+                "SELECT document, approved FROM candidate WHERE domain = ?", (domain,)
+            )
+        if not rows:
+            return None
+        document, approved = rows[0]
+        assert isinstance(document, bytes)
+        return document, bool(approved)
+
     # Blocks, needed after a restart and by members that fell behind.
 
     def save_block(self, domain: bytes, block_id: bytes, block: Block) -> None:

@@ -6,8 +6,9 @@ from pathlib import Path
 from consensus.safety import SafetyState
 from node import network_file as committee_file
 from node.errors import OperatorError
-from node.journal import Entry, Started, journal_files, read_journal
+from node.journal import Entry, HandedOver, Started, journal_files, read_journal
 from node.network_file import NetworkFile
+from node.running_epoch import RunningEpoch
 from node.store import Store, StoreError
 from testnet.audit.chain_record import ChainRecord
 from testnet.manifest import NETWORK_FILE, Manifest, ManifestError, load_manifest
@@ -33,7 +34,7 @@ class Case:
     """A whole testnet after its end."""
 
     manifest: Manifest
-    network: NetworkFile
+    network: NetworkFile | RunningEpoch
     members: tuple[MemberCase, ...]
     chain: ChainRecord
 
@@ -41,6 +42,17 @@ class Case:
     def domain(self) -> str:
         """The domain of the epoch, as journals write it."""
         return self.network.context.domain.hex()
+
+    @property
+    def deciding_view(self) -> int | None:
+        """The view of the block that ended the epoch, if it ended."""
+        views = [
+            entry.deciding_view
+            for member in self.members
+            for entry in member.entries
+            if isinstance(entry, HandedOver) and entry.domain == self.domain
+        ]
+        return min(views, default=None)
 
 
 def load_members(directory: Path, manifest: Manifest, network: NetworkFile) -> list[MemberCase]:

@@ -19,11 +19,13 @@ def _too_early(member: MemberCase, domain: str) -> Iterator[Violation]:
     votes: set[tuple[int, str]] = set()
     timeouts: set[tuple[int, int]] = set()
     last_proposed_view = last_voted_view = 0
+    closed = False
     for entry in member.entries:
         if isinstance(entry, Persisted) and entry.domain == domain:
             if entry.last_voted_view < last_voted_view:
                 detail = f"the durable state went back below view {last_voted_view}"
                 yield Violation("not-durable", detail, entry.last_voted_view, member.name)
+            closed = closed or entry.closed
             last_voted_view = max(last_voted_view, entry.last_voted_view)
             last_proposed_view = max(last_proposed_view, entry.last_proposed_view)
             if entry.vote_view is not None and entry.vote_id is not None:
@@ -35,8 +37,13 @@ def _too_early(member: MemberCase, domain: str) -> Iterator[Violation]:
                 "vote": (entry.view, entry.id) in votes and last_voted_view >= entry.view,
                 "timeout": (entry.view, entry.high_qc_view) in timeouts,
                 "proposal": last_proposed_view >= entry.view,
-                "observation": True,
+                "observation": not closed,
+                "approval": True,
+                "handover": closed,
             }[entry.kind]
+            if closed and entry.kind in ("vote", "timeout", "proposal"):
+                detail = f"entry {entry.seq}: a {entry.kind} was sent in a closed epoch"
+                yield Violation("not-durable", detail, entry.view, member.name)
             if not covered:
                 detail = f"entry {entry.seq}: a {entry.kind} was sent before it was durable"
                 yield Violation("not-durable", detail, entry.view, member.name)

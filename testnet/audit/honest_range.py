@@ -29,7 +29,7 @@ def check_honest_range(case: Case, reports: Reports) -> Iterator[Violation]:
     """
     observed = _honest_observations(case)
     pairs = [feed.pair for feed in case.network.table.feeds]
-    for block_id, report in reports.by_id.items():
+    for block_id, report in reports.priced.items():
         view = report.entry.view
         honest = observed.get(view)
         if honest is None:

@@ -31,7 +31,7 @@ def check_prices(case: Case, reports: Reports, found: PriceErrors) -> Iterator[V
     """
     manifest, feeds = case.manifest, case.network.table.feeds
     market = Market(manifest.seed, manifest.origin_ms, manifest.start_minute)
-    for report in reports.by_id.values():
+    for report in reports.priced.values():
         try:
             answers = report.answers(len(feeds))
         except ValueError:
@@ -61,6 +61,8 @@ def _carried_problem(
     at_ms = report.header.observed_at_ms
     while True:
         parent = reports.by_id.get(report.entry.parent_id)
+        if parent is None and report.entry.parent_view == 0 and case.network.context.epoch:
+            return None  # Carried over from the epoch before.
         if parent is None:
             return "there is no earlier price"
         report = parent
@@ -69,7 +71,7 @@ def _carried_problem(
             return f"the price before was {before.price}, not {answer.price}"
         if before.status in _AGREED:
             age_ms = at_ms - report.header.observed_at_ms
-            limit_ms = case.network.timing.carry_ms
+            limit_ms = case.network.context.configuration.timing.carry_ms
             return f"for {age_ms} ms" if age_ms > limit_ms else None
         if before.status is not Status.CARRIED:
             return f"the answer before was {before.status.name.lower()}"

@@ -12,6 +12,8 @@ from consensus.messages import Header
 from consensus.types import BITMAP_BYTES
 from node.journal import Certified
 from node.network_file import NetworkFile
+from node.payload import NO_ROOT
+from node.running_epoch import RunningEpoch
 from testnet.audit.case import Case
 from testnet.audit.violation import Violation
 
@@ -73,6 +75,11 @@ class Reports:
                 )
             )
 
+    @property
+    def priced(self) -> dict[str, CertifiedReport]:
+        """Those with answers: blocks after the one that ends an epoch have none."""
+        return {block_id: report for block_id, report in self.by_id.items() if report.entry.words}
+
     @cached_property
     def ids_by_view(self) -> dict[int, set[str]]:
         """The certified ids of each view."""
@@ -123,6 +130,11 @@ def _problem_of(case: Case, block_id: str, report: CertifiedReport) -> str | Non
     try:
         if report.header.id(case.network.context.domain).hex() != block_id:
             return f"{block_id} is not the digest of its header"
+        after = case.deciding_view is not None and entry.view > case.deciding_view
+        if after != (report.header.feed_root == NO_ROOT):
+            return f"{block_id} {'has' if after else 'lacks'} prices"
+        if after:
+            return f"{block_id} has words without a root" if entry.words else None
         if feed_root(report.words) != report.header.feed_root:
             return f"the words of {block_id} do not hash to its feed root"
         report.answers(case.network.table.count)
@@ -132,7 +144,7 @@ def _problem_of(case: Case, block_id: str, report: CertifiedReport) -> str | Non
 
 
 class _CertificateVerifier:
-    def __init__(self, network: NetworkFile) -> None:
+    def __init__(self, network: NetworkFile | RunningEpoch) -> None:
         self._n, self._q = network.context.n, network.context.q
         self._keys = [G1Element.from_bytes(member.bls_key) for member in network.members]
 

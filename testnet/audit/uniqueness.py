@@ -36,7 +36,7 @@ def _equivocations_of(member: MemberCase, domain: str) -> Iterator[Violation]:
     signed: dict[tuple[str, int], object] = {}
     last_timeout = -1
     for entry in member.entries:
-        if not isinstance(entry, Signed) or entry.kind == "observation":
+        if not isinstance(entry, Signed) or entry.kind in ("observation", "approval"):
             continue
         if entry.domain != domain:
             detail = f"a {entry.kind} under another domain"

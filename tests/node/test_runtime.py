@@ -15,6 +15,8 @@ from consensus import messages as wire
 from consensus.committee import Timing
 from consensus.core import Core, genesis_checkpoint, genesis_safety
 from consensus.safety import SafetyState
+from node.candidates import Candidates
+from node.running_epoch import RunningEpoch
 from node.runtime import OwnObservation, Runtime, wall_clock_ms
 from node.store import Store
 from node.store.errors import StoreFailed
@@ -32,6 +34,7 @@ class Wires:
         self.drops: list[tuple[int, str]] = []
         self.waiting: dict[int, list[bytes]] = {}
         self._given = defaultdict[int, trio.Event](trio.Event)
+        self.asked: list[int] = []
         self.forward: Callable[[int, bytes], None] | None = None
 
     def send(self, member: int, frame: bytes) -> bool:
@@ -49,6 +52,9 @@ class Wires:
 
     def drop(self, member: int, reason: str) -> None:
         self.drops.append((member, reason))
+
+    def ask_successor(self, member: int) -> None:
+        self.asked.append(member)
 
     def give(self, sender: int, message: wire.Message | bytes) -> None:
         frame = message if isinstance(message, bytes) else wire.encode(message)
@@ -103,18 +109,18 @@ class Rig:
         safety = genesis_safety(context)
         root = genesis_checkpoint(context, committee.genesis)
         self.core = Core(context, me, committee.rule, safety, root)
+        epoch = RunningEpoch("test", context, committee.table, (), committee.genesis)
+        signer = committee.signer(me)
         self.runtime = Runtime(
-            context,
+            epoch,
             me,
             self.core,
-            verifier=Verifier(context, 2),
-            signer=committee.signer(me),
+            signer=signer,
             store=self.store,
             journal=None,
             network=self.wires,
             observe=lambda now_ms: OwnObservation(committee.body(now_ms), None),
-            encode_state=lambda state: state.encode(),  # type: ignore[attr-defined]
-            words_of=lambda _state: (),
+            candidates=Candidates(epoch, me, self.store, signer.approval),
             events=self.seen,  # type: ignore[arg-type]
         )
 

@@ -13,6 +13,8 @@ from consensus import effects as fx
 from consensus import messages as wire
 from consensus.core import Core, genesis_checkpoint, genesis_safety
 from consensus.safety import SafetyState
+from node.candidates import Candidates
+from node.running_epoch import RunningEpoch
 from node.runtime import OwnObservation, Runtime, wall_clock_ms
 from node.store import Store
 
@@ -60,18 +62,18 @@ class Gated:
         self.wires = Silence()
         root = genesis_checkpoint(context, committee.genesis)
         self.core = Core(context, me, committee.rule, genesis_safety(context), root)
+        epoch = RunningEpoch("test", context, committee.table, (), committee.genesis)
+        signer = committee.signer(me)
         self.runtime = Runtime(
-            context,
+            epoch,
             me,
             self.core,
-            verifier=committee.verifier,
-            signer=committee.signer(me),
+            signer=signer,
             store=self.store,
             journal=None,
             network=self.wires,
             observe=lambda now_ms: OwnObservation(committee.body(now_ms), None),
-            encode_state=lambda state: state.encode(),  # type: ignore[attr-defined]
-            words_of=lambda _state: (),
+            candidates=Candidates(epoch, me, self.store, signer.approval),
             events=self.wires,  # type: ignore[arg-type]
         )
 

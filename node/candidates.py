@@ -1,0 +1,179 @@
+"""What members propose as the next epoch, and who approves of it.
+
+Each member has one slot: what it proposes, with its share if it approves. Methods may be called
+from any thread; signatures were checked before `take`.
+"""
+
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from blspy import G2Element, PopSchemeMPL
+
+from consensus.committee import EpochContext, bitmap_of
+from consensus.digests import keccak
+from consensus.handover import approval_digest
+from consensus.messages import Candidate, Change
+from node.epoch_file import EpochFile, from_document
+from node.errors import CheckFailed, NetworkFileError
+from node.running_epoch import RunningEpoch
+from node.store import Store
+
+DOCUMENT_EVERY_SECONDS = 5.0
+"""A member's new document is checked no more often: it takes some milliseconds per member in it."""
+
+
+@dataclass(frozen=True, slots=True)
+class CandidateView:
+    """One configuration that is proposed; members by index."""
+
+    configuration_hash: bytes
+    file: EpochFile
+    document: bytes
+    proposed_by: tuple[int, ...]
+    approved_by: tuple[int, ...]
+
+
+class Candidates:
+    """The candidates for the successor of one epoch."""
+
+    def __init__(
+        self,
+        epoch: RunningEpoch,
+        me: int,
+        store: Store,
+        sign: Callable[[bytes], bytes],
+    ) -> None:
+        self._epoch = epoch
+        self._me = me
+        self._store = store
+        self._sign = sign
+        self._lock = threading.Lock()
+        self._slots: dict[int, Candidate] = {}
+        self._new_document_at: dict[int, float] = {}
+        kept = store.candidate(epoch.context.domain)
+        if kept is not None:
+            self._slots[me] = self._made(*kept)
+
+    @property
+    def _context(self) -> EpochContext:
+        return self._epoch.context
+
+    def digest(self, document: bytes) -> bytes:
+        """Return what an approval of a document signs."""
+        file = from_document(document)
+        return approval_digest(self._context, file.configuration.hash, keccak(document))
+
+    def _made(self, document: bytes, approved: bool) -> Candidate:
+        return Candidate(document, self._sign(self.digest(document)) if approved else None)
+
+    def admits(self, member: int, candidate: Candidate, now: float) -> bool:
+        """Tell whether a member's candidate says something new, and not too soon."""
+        with self._lock:
+            slot = self._slots.get(member)
+            if slot == candidate:
+                return False
+            if any(other.document == candidate.document for other in self._slots.values()):
+                return True
+            if now - self._new_document_at.get(member, -DOCUMENT_EVERY_SECONDS) < (
+                DOCUMENT_EVERY_SECONDS
+            ):
+                return False
+            self._new_document_at[member] = now
+            return True
+
+    def take(self, member: int, candidate: Candidate) -> None:
+        """Keep a member's candidate, which was checked, in the place of its earlier one.
+
+        Raises `NetworkFileError` if it cannot follow the present epoch.
+        """
+        from_document(candidate.document).check_follows(self._context, self._epoch.table)
+        with self._lock:
+            self._slots[member] = candidate
+
+    def propose(self, document: bytes) -> CandidateView:
+        """Propose a next epoch in this member's name; raise `OperatorError` if it cannot be."""
+        file = from_document(document)
+        file.check_follows(self._context, self._epoch.table)
+        file.check_proofs()
+        with self._lock:
+            own = self._slots.get(self._me)
+            if own is not None and own.share is not None:
+                if own.document != document:
+                    raise CheckFailed(
+                        "this member approves of another configuration; approve of the new one "
+                        "once somebody else has proposed it"
+                    )
+            else:
+                self._store.save_candidate(self._context.domain, document, False)
+                self._slots[self._me] = Candidate(document, None)
+        return self._find(file.configuration.hash)
+
+    def approve(self, configuration_hash: bytes) -> CandidateView:
+        """Approve of a configuration that is proposed; raise `OperatorError` if none is."""
+        document = self._find(configuration_hash).document
+        file = from_document(document)
+        file.check_follows(self._context, self._epoch.table)
+        file.check_proofs()
+        with self._lock:
+            self._store.save_candidate(self._context.domain, document, True)
+            self._slots[self._me] = self._made(document, True)
+        return self._find(configuration_hash)
+
+    def _find(self, configuration_hash: bytes) -> CandidateView:
+        for view in self.views():
+            if view.configuration_hash == configuration_hash:
+                return view
+        raise CheckFailed(
+            f"nobody proposes a configuration 0x{configuration_hash.hex()}; see "
+            "`didyma committee status`"
+        )
+
+    def own(self) -> Candidate | None:
+        """Return what this member proposes, to be sent to the others."""
+        with self._lock:
+            return self._slots.get(self._me)
+
+    def views(self) -> list[CandidateView]:
+        """Return the candidates, the one with the most approvals first."""
+        with self._lock:
+            slots = dict(self._slots)
+        views: dict[bytes, CandidateView] = {}
+        for document in dict.fromkeys(slot.document for slot in slots.values()):
+            try:
+                file = from_document(document)
+            except NetworkFileError:
+                continue
+            holders = [m for m, slot in sorted(slots.items()) if slot.document == document]
+            approving = tuple(m for m in holders if slots[m].share is not None)
+            hash_ = file.configuration.hash
+            view = CandidateView(hash_, file, document, tuple(holders), approving)
+            known = views.get(hash_)
+            # Two documents of one configuration differ in names or proofs: the more liked counts.
+            if known is None or len(approving) > len(known.approved_by):
+                views[hash_] = view
+        return sorted(
+            views.values(), key=lambda view: (-len(view.approved_by), view.configuration_hash)
+        )
+
+    def change(self) -> Change | None:
+        """Return a configuration that a quorum approves of, if there is one."""
+        for view in self.views():
+            if len(view.approved_by) < self._context.q:
+                continue
+            with self._lock:
+                shares = {
+                    member: slot.share
+                    for member, slot in self._slots.items()
+                    if slot.document == view.document and slot.share is not None
+                }
+            points = [G2Element.from_bytes(share) for _, share in sorted(shares.items())]
+            if len(points) < self._context.q:
+                continue
+            return Change(
+                view.configuration_hash,
+                view.document,
+                bitmap_of(sorted(shares)),
+                bytes(PopSchemeMPL.aggregate(points)),
+            )
+        return None

@@ -1,0 +1,196 @@
+"""Change the committee: make, sign, propose and approve the next epoch's configuration."""
+
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from node.cli.config_option import config_option
+from node.cli.network import parse_timing
+from node.cli.output import emit, json_option
+from node.cli.status import lines_of
+
+if TYPE_CHECKING:
+    from node.epoch_file import EpochFile
+
+_DAY_MS = 86_400_000
+_file = click.Path(path_type=Path, dir_okay=False)
+_url_option = click.option("--url", help="The control listener; by default the configuration's.")
+
+
+@click.group()
+def committee() -> None:
+    """Change the committee, its feeds or its timing, at the end of an epoch.
+
+    One operator runs `create`; members that are new run `sign`; anyone runs `propose` on a running
+    member. Each operator looks at it with `show` and `status` and then runs `approve`. With a
+    quorum's approval the next leader has it decided, and all go on to the next epoch.
+    """
+
+
+@committee.command()
+@click.option(
+    "--base",
+    type=_file,
+    required=True,
+    help="The committee in office: the committee file, or the last epoch's configuration.",
+)
+@click.option("--add", "added", multiple=True, type=_file, help="A new member's registration.")
+@click.option("--remove", "removed", multiple=True, metavar="NAME", help="A member that leaves.")
+@click.option("--catalogue", type=_file, help="The feeds, as TOML; by default those in office.")
+@click.option("--timing", "timings", multiple=True, metavar="NAME=MS", help="May be repeated.")
+@click.option("--valid-days", type=click.IntRange(1, 36_500), default=365, show_default=True)
+@click.option("--out", type=_file, default="next.json", show_default=True)
+@json_option
+def create(
+    base: Path,
+    added: tuple[Path, ...],
+    removed: tuple[str, ...],
+    catalogue: Path | None,
+    timings: tuple[str, ...],
+    valid_days: int,
+    out: Path,
+) -> None:
+    """Write the next epoch's configuration, which new members then sign."""
+    from dataclasses import asdict, replace
+
+    from feeds.catalogue import load_catalogue
+    from node import epoch_file, network_file
+    from node.errors import NetworkFileError
+    from node.registration import load_registration
+
+    try:
+        file = epoch_file.load(base)
+        office = (file.network, file.epoch, file.valid_until_ms)
+        timing, table, members = file.timing, file.table, file.members
+        name = file.name
+    except NetworkFileError:
+        first = network_file.load(base)
+        office = (first.network, 0, first.valid_until_ms)
+        timing, table, members, name = first.timing, first.table, first.members, first.name
+    unknown = set(removed) - {member.name for member in members}
+    if unknown:
+        raise NetworkFileError(f"{sorted(unknown)[0]!r} is no member in {base}")
+    if catalogue is not None:
+        try:
+            table = load_catalogue(catalogue)
+        except (ValueError, OSError) as error:
+            raise NetworkFileError(f"the catalogue is not usable: {error}") from None
+    network, epoch, valid_until_ms = office
+    # What a newcomer signed before was for no network in particular.
+    newcomers = [replace(load_registration(path), registration=None) for path in added]
+    made = epoch_file.EpochFile(
+        name,
+        network,
+        epoch + 1,
+        max(time.time_ns() // 1_000_000 + valid_days * _DAY_MS, valid_until_ms + 1),
+        parse_timing(timings, asdict(timing)),
+        table,
+        (*(member for member in members if member.name not in removed), *newcomers),
+    )
+    epoch_file.save(out, made)
+    _emit_file(made, out, f"Wrote {out}.")
+
+
+@committee.command()
+@click.argument("path", type=_file)
+@config_option
+@json_option
+def sign(path: Path, config_file: Path) -> None:
+    """Sign a configuration that lists you as a new member, with the configuration's BLS key."""
+    from node import epoch_file
+    from node.config_file import load_config
+    from node.errors import KeyFileError
+    from node.keys.bls_key import load_bls_key
+    from node.keys.password import read_password
+
+    config = load_config(config_file)
+    if config.keys.bls is None or config.keys.bls_password_file is None:
+        raise KeyFileError(f"{config_file} names no BLS key; set keys.bls")
+    key = load_bls_key(config.keys.bls, read_password(config.keys.bls_password_file))
+    signed = epoch_file.sign(epoch_file.load(path), key)
+    epoch_file.save(path, signed, replace=True)
+    _emit_file(signed, path, f"Signed {path}.")
+
+
+@committee.command()
+@click.argument("copies", nargs=-1, required=True, type=_file)
+@click.option("--out", type=_file, required=True)
+@json_option
+def merge(copies: tuple[Path, ...], out: Path) -> None:
+    """Unite COPIES of one configuration that new members have signed apart."""
+    from node import epoch_file
+
+    united = epoch_file.merge([epoch_file.load(path) for path in copies])
+    epoch_file.save(out, united)
+    _emit_file(united, out, f"Wrote {out}.")
+
+
+@committee.command()
+@click.argument("path", type=_file)
+@json_option
+def show(path: Path) -> None:
+    """Check every proof in a configuration, and show what it says."""
+    from node import epoch_file
+
+    file = epoch_file.load(path)
+    if not file.unsigned:
+        file.check_proofs()
+    _emit_file(file, path, f"{path} is {'not signed by all' if file.unsigned else 'valid'}.")
+
+
+@committee.command()
+@click.option("--network", "path", required=True, type=_file, help="The configuration to propose.")
+@_url_option
+@config_option
+@json_option
+def propose(path: Path, url: str | None, config_file: Path) -> None:
+    """Propose a configuration through a running member, which tells the others of it."""
+    from node import epoch_file
+    from node.cli.node_client import post
+    from node.cli.node_url import node_url
+
+    file = epoch_file.load(path)
+    file.check_proofs()
+    base = node_url(url, config_file, "control")
+    answer = post(base, "/v1/handover/propose", epoch_file.encode(file))
+    emit(answer, "\n".join(["Proposed.", *lines_of(answer)]))
+
+
+@committee.command()
+@click.argument("configuration")
+@_url_option
+@config_option
+@json_option
+def approve(configuration: str, url: str | None, config_file: Path) -> None:
+    """Approve, in this member's name, of the proposed CONFIGURATION (its hash, from `status`)."""
+    import json
+
+    from node.cli.node_client import post
+    from node.cli.node_url import node_url
+
+    base = node_url(url, config_file, "control")
+    content = json.dumps({"configuration": configuration}).encode()
+    answer = post(base, "/v1/handover/approve", content)
+    emit(answer, "\n".join(["Approved.", *lines_of(answer)]))
+
+
+@committee.command()
+@_url_option
+@config_option
+@json_option
+def status(url: str | None, config_file: Path) -> None:
+    """Show the epoch in office, what is proposed to follow it, and who approves."""
+    from node.cli.node_client import get
+    from node.cli.node_url import node_url
+
+    answer = get(node_url(url, config_file, "control"), "/v1/handover", 5)
+    emit(answer, "\n".join(lines_of(answer)))
+
+
+def _emit_file(file: "EpochFile", path: Path, headline: str) -> None:
+    from node.handover_control import describe
+
+    document = {"file": str(path), **describe(file), "unsigned": list(file.unsigned)}
+    emit(document, "\n".join([headline, *lines_of(document)]))

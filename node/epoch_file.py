@@ -1,0 +1,237 @@
+"""The next epoch's configuration as a file: who its members are and what they price.
+
+It is made from the committee in office and from registrations, signed by those who are new with
+`sign`, proposed and approved through a running node. Compressed it is the `document` of a change
+that a block carries, so whoever has the block has the whole configuration. Members' names are
+labels for people; no hash of the configuration covers them, but every approval covers the document.
+"""
+
+import zlib
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property, lru_cache
+from pathlib import Path
+from typing import Annotated, Any
+
+import msgspec
+from msgspec import Meta, Struct
+
+from aggregation.feed import FeedSpec
+from aggregation.table import FeedTable
+from consensus.committee import Configuration, EpochContext, Member, Timing
+from consensus.messages import DOCUMENT_BYTES_MAX
+from consensus.types import MEMBERS_MAX
+from contracts.points import decompress_g1
+from node.config import check_name
+from node.errors import NetworkFileError
+from node.keys.bls_key import BlsKey
+from node.network_file import NETWORK_FILE_BYTES_MAX, exactly
+from node.public_file import read_bounded, write_atomically
+from node.registration import Hex32, MemberFile, MemberRecord
+
+_Milliseconds = Annotated[int, Meta(ge=0, le=2**63 - 1)]
+
+
+class _EpochDocument(Struct, frozen=True, forbid_unknown_fields=True):
+    """The JSON form. Every number of timing and feeds is written out; nothing is defaulted."""
+
+    name: Annotated[str, Meta(min_length=1, max_length=40)]
+    network: Hex32
+    epoch: Annotated[int, Meta(ge=1, le=2**53)]
+    configuration: Hex32
+    valid_until_ms: _Milliseconds
+    timing: dict[str, Any]
+    feeds: Annotated[tuple[dict[str, Any], ...], Meta(min_length=1, max_length=1 << 12)]
+    members: Annotated[tuple[MemberFile, ...], Meta(min_length=1, max_length=MEMBERS_MAX)]
+
+
+@dataclass(frozen=True)
+class EpochFile:
+    """A configuration for an epoch after the first; times are Unix milliseconds.
+
+    Construction checks its form and raises `NetworkFileError`; `check_proofs` checks signatures.
+    """
+
+    name: str
+    network: bytes
+    epoch: int
+    valid_until_ms: int
+    timing: Timing
+    table: FeedTable
+    members: tuple[MemberRecord, ...]
+
+    def __post_init__(self) -> None:
+        """Check names, and that keys and numbers make a configuration."""
+        names = [member.name for member in self.members]
+        try:
+            for name in (self.name, *names):
+                check_name(name)
+            if len(set(names)) != len(names):
+                raise ValueError("two members have the same name")
+            _ = self.configuration
+        except ValueError as error:
+            raise NetworkFileError(f"the configuration is not valid: {error}") from None
+
+    @cached_property
+    def configuration(self) -> Configuration:
+        """What goes into the epoch's D."""
+        members = tuple(
+            Member(decompress_g1(m.bls_key), m.bls_key, m.ed25519_key, m.operator)
+            for m in self.members
+        )
+        return Configuration(members, self.table.digest(), self.timing, self.valid_until_ms)
+
+    @property
+    def member_names(self) -> tuple[str, ...]:
+        """The members' names by index."""
+        return tuple(member.name for member in self.members)
+
+    def index_of(self, name: str) -> int:
+        """Return a member's index; raise `NetworkFileError` for a stranger."""
+        if name not in self.member_names:
+            raise NetworkFileError(
+                f"{name!r} is not a member in epoch {self.epoch}; its members are "
+                + ", ".join(self.member_names)
+            )
+        return self.member_names.index(name)
+
+    @property
+    def unsigned(self) -> tuple[str, ...]:
+        """The members that have not signed for this network."""
+        return tuple(member.name for member in self.members if member.registration is None)
+
+    def check_proofs(self) -> None:
+        """Check every proof of possession and registration; raise `NetworkFileError`.
+
+        Takes some milliseconds for each member.
+        """
+        for member in self.members:
+            try:
+                member.check_keys()
+                member.check_registration(self.network)
+            except ValueError as error:
+                raise NetworkFileError(f"member {member.name!r}: {error}") from None
+
+    def check_follows(self, context: EpochContext, table: FeedTable) -> None:
+        """Check what a next configuration must keep of the one in office (`context`, `table`).
+
+        Raises `NetworkFileError`. Signatures are not looked at.
+        """
+        if self.network != context.network:
+            raise NetworkFileError("it is of another network")
+        if self.epoch != context.epoch + 1:
+            raise NetworkFileError(f"it is of epoch {self.epoch}; the next is {context.epoch + 1}")
+        if self.valid_until_ms <= context.configuration.valid_until_ms:
+            raise NetworkFileError("its valid_until_ms must be later than the present one")
+        if self.table.count < table.count:
+            raise NetworkFileError("it lacks a feed; feeds are appended and never removed")
+        for index, (now, then) in enumerate(zip(table.feeds, self.table.feeds, strict=False)):
+            if (now.pair, now.decimals) != (then.pair, then.decimals):
+                raise NetworkFileError(
+                    f"feed {index} is {now.pair} with {now.decimals} decimals; neither ever changes"
+                )
+
+
+def sign(file: EpochFile, key: BlsKey) -> EpochFile:
+    """Return the file with the registration of the member that has this BLS key."""
+    if key.public_key not in {member.bls_key for member in file.members}:
+        raise NetworkFileError(
+            f"the BLS key {key.public_key.hex()} belongs to no member in the file"
+        )
+    members = tuple(
+        replace(member, registration=key.sign(member.digest(file.network)))
+        if member.bls_key == key.public_key
+        else member
+        for member in file.members
+    )
+    return replace(file, members=members)
+
+
+def merge(copies: Sequence[EpochFile]) -> EpochFile:
+    """Return one file with the signatures of all; raise `NetworkFileError` if they differ."""
+    first = copies[0]
+    bare = [
+        replace(copy, members=tuple(replace(m, registration=None) for m in copy.members))
+        for copy in copies
+    ]
+    if any(copy != bare[0] for copy in bare):
+        raise NetworkFileError("these files are of different configurations; nothing was merged")
+    signed = {m.name: m for copy in copies for m in copy.members if m.registration is not None}
+    return replace(first, members=tuple(signed.get(m.name, m) for m in first.members))
+
+
+def encode(file: EpochFile) -> bytes:
+    """Return the content of the file."""
+    document = _EpochDocument(
+        name=file.name,
+        network="0x" + file.network.hex(),
+        epoch=file.epoch,
+        configuration="0x" + file.configuration.hash.hex(),
+        valid_until_ms=file.valid_until_ms,
+        timing=msgspec.to_builtins(file.timing),
+        feeds=tuple(msgspec.to_builtins(feed) for feed in file.table.feeds),
+        members=tuple(member.to_file() for member in file.members),
+    )
+    return msgspec.json.format(msgspec.json.encode(document), indent=2) + b"\n"
+
+
+def decode(content: bytes) -> EpochFile:
+    """Read a file's content; raise `NetworkFileError`. No signature is checked."""
+    try:
+        document = msgspec.json.decode(content, type=_EpochDocument)
+        timing = exactly(document.timing, Timing, "timing")
+        table = FeedTable(tuple(exactly(f, FeedSpec, "feeds") for f in document.feeds))
+        members = tuple(MemberRecord.from_file(member) for member in document.members)
+    except (ValueError, RecursionError) as error:
+        raise NetworkFileError(f"malformed: {error}") from None
+    file = EpochFile(
+        document.name,
+        bytes.fromhex(document.network[2:]),
+        document.epoch,
+        document.valid_until_ms,
+        timing,
+        table,
+        members,
+    )
+    if document.configuration != "0x" + file.configuration.hash.hex():
+        raise NetworkFileError(
+            "its configuration is not the hash of what it says: something in it was changed"
+        )
+    return file
+
+
+def to_document(file: EpochFile) -> bytes:
+    """Return the compressed form that a change carries; raise `NetworkFileError` if too long."""
+    document = zlib.compress(msgspec.json.encode(msgspec.json.decode(encode(file))), 9)
+    if len(document) > DOCUMENT_BYTES_MAX:
+        raise NetworkFileError(
+            f"compressed it has {len(document)} bytes; a block takes {DOCUMENT_BYTES_MAX}"
+        )
+    return document
+
+
+@lru_cache(maxsize=8)
+def from_document(document: bytes) -> EpochFile:
+    """Read what `to_document` made; raise `NetworkFileError`. No signature is checked."""
+    inflate = zlib.decompressobj()
+    try:
+        content = inflate.decompress(document, NETWORK_FILE_BYTES_MAX)
+    except zlib.error as error:
+        raise NetworkFileError(f"not compressed: {error}") from None
+    if not inflate.eof or inflate.unused_data:
+        raise NetworkFileError("too long, cut off, or followed by something")
+    return decode(content)
+
+
+def load(path: Path) -> EpochFile:
+    """Return the file at `path`; raise `NetworkFileError`. No signature is checked."""
+    content = read_bounded(path, "configuration of the next epoch", NETWORK_FILE_BYTES_MAX)
+    try:
+        return decode(content)
+    except NetworkFileError as error:
+        raise NetworkFileError(f"{path} is not valid: {error}") from None
+
+
+def save(path: Path, file: EpochFile, *, replace: bool = False) -> None:
+    """Write a file; without `replace`, raise `NetworkFileError` if one is there."""
+    write_atomically(path, encode(file), replace=replace)

@@ -1,0 +1,295 @@
+"""Which epoch a frame belongs to, and what becomes of it.
+
+A frame on the mesh is its epoch (eight bytes, big-endian) and a message. The present epoch's go to
+its runtime. The next one's wait, a few of each member, until it begins: who hands over first need
+not say everything twice. Those of epochs that are over are answered from the store: blocks, and how
+the epoch ended. All others are dropped. Members are known to the mesh by their Ed25519 key, which
+does not change with an epoch as their index does.
+"""
+
+from collections import deque
+from collections.abc import Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING, Final, Protocol
+
+import structlog
+import trio
+
+from consensus import messages as wire
+from consensus.errors import InvalidMessage
+from node.running_epoch import RunningEpoch, decode_successor
+from node.store import Store
+
+if TYPE_CHECKING:
+    from trio_typing import TaskStatus  # libp2p brings stubs of trio that lack the name
+
+EPOCH_BYTES: Final = 8
+EARLY_FRAMES_MAX: Final = 64
+EARLY_BYTES_MAX: Final = 1 << 20
+"""So much of each member waits for the next epoch to begin."""
+
+TELL_EVERY_SECONDS: Final = 0.5
+"""A member that is behind is told so, or asked how an epoch ended, no more often."""
+
+_log = structlog.get_logger("node.switchboard")
+
+
+class Links(Protocol):
+    """What the switchboard needs of the mesh; peers are numbers of `peer_number`."""
+
+    def send(self, member: int, frame: bytes) -> bool:
+        """Queue a frame for a peer."""
+        ...
+
+    async def receive_from(self, member: int) -> bytes:
+        """Return the next frame of a peer."""
+        ...
+
+    def drop(self, member: int, reason: str) -> None:
+        """Break the link to a misbehaving peer for a while."""
+        ...
+
+
+def peer_number(ed25519_key: bytes) -> int:
+    """Return what the mesh calls a member in every epoch."""
+    return int.from_bytes(ed25519_key, "big")
+
+
+def sealed(epoch: int, message: wire.Message | bytes) -> bytes:
+    """Return the frame of a message."""
+    encoded = message if isinstance(message, bytes) else wire.encode(message)
+    return epoch.to_bytes(EPOCH_BYTES, "big") + encoded
+
+
+class _Early:
+    """Frames of one peer for an epoch that has not begun here."""
+
+    def __init__(self) -> None:
+        self.frames: deque[tuple[int, bytes]] = deque()
+        self.size = 0
+
+    def add(self, epoch: int, body: bytes) -> None:
+        self.frames.append((epoch, body))
+        self.size += len(body)
+        while len(self.frames) > EARLY_FRAMES_MAX or self.size > EARLY_BYTES_MAX:
+            self.size -= len(self.frames.popleft()[1])
+
+
+class EpochNetwork:
+    """One epoch's part of the mesh: `node.runtime.Network`, with members by their index."""
+
+    def __init__(self, board: "Switchboard", epoch: RunningEpoch) -> None:
+        self.epoch = epoch.context.epoch
+        self._board = board
+        self._peers = [peer_number(member.ed25519_key) for member in epoch.members]
+        self.indices: Mapping[int, int] = {peer: i for i, peer in enumerate(self._peers)}
+        # Without room: what is not taken stays with the mesh, within its bounds.
+        self._ways = [trio.open_memory_channel[bytes](0) for _ in self._peers]
+
+    def send(self, member: int, frame: bytes) -> bool:
+        """Queue a frame for a member; never blocks."""
+        return self._board.links.send(self._peers[member], sealed(self.epoch, frame))
+
+    async def receive_from(self, member: int) -> bytes:
+        """Return the next frame of a member in this epoch."""
+        return await self._ways[member][1].receive()
+
+    async def deliver(self, member: int, body: bytes) -> None:
+        """Hand a member's frame over; raise `trio.BrokenResourceError` if the epoch has ended."""
+        await self._ways[member][0].send(body)
+
+    def drop(self, member: int, reason: str) -> None:
+        """Break the link to a misbehaving member for a while."""
+        self._board.links.drop(self._peers[member], reason)
+
+    def ask_successor(self, member: int) -> None:
+        """Ask a member how this epoch ended, unless that was done just now."""
+        self._board.ask_successor(self._peers[member], self.epoch)
+
+    def close(self) -> None:
+        """End the epoch's part: what still comes for it is answered from the store."""
+        for _, outlet in self._ways:
+            outlet.close()
+
+
+class Switchboard:
+    """Routes the frames of all epochs; one task runs it."""
+
+    def __init__(self, links: Links, store: Store, ended: Sequence[RunningEpoch]) -> None:
+        self.links = links
+        self._store = store
+        self._ended = {epoch.context.epoch: epoch for epoch in ended}
+        self._network: EpochNetwork | None = None
+        self._next = len(ended)
+        """The first epoch whose end is not known: the present one, or the next to begin."""
+        self._early: dict[int, _Early] = {}
+        self._told: dict[int, float] = {}
+        self._asked: dict[int, float] = {}
+        self._loading: set[int] = set()
+        self._serving: dict[int, trio.CancelScope] = {}
+        self._nursery: trio.Nursery
+        self._joining: trio.MemorySendChannel[tuple[int, wire.Successor]] | None = None
+        self.ignored = 0
+        """Frames of epochs that are neither present, nor next, nor known to be over."""
+
+    def begin(self, epoch: RunningEpoch) -> EpochNetwork:
+        """Make an epoch the present one."""
+        self._network = EpochNetwork(self, epoch)
+        self._next = epoch.context.epoch
+        self._joining = None
+        return self._network
+
+    def end(self, epoch: RunningEpoch) -> None:
+        """Note that an epoch is over, and how is in the store."""
+        if self._network is not None:
+            self._network.close()
+        self._network = None
+        self._ended[epoch.context.epoch] = epoch
+        self._next = epoch.context.epoch + 1
+
+    def ask_successor(self, peer: int, epoch: int) -> None:
+        """Ask a peer how an epoch ended, unless that was done just now."""
+        now = trio.current_time()
+        if now - self._asked.get(peer, -TELL_EVERY_SECONDS) >= TELL_EVERY_SECONDS:
+            self._asked[peer] = now
+            self.links.send(peer, sealed(epoch, wire.SuccessorRequest()))
+
+    def join(self) -> trio.MemoryReceiveChannel[tuple[int, wire.Successor]]:
+        """Return where the answers of peers come while no epoch runs here."""
+        self._joining, answers = trio.open_memory_channel[tuple[int, wire.Successor]](16)
+        return answers
+
+    async def run(
+        self,
+        peers: Iterable[int],
+        *,
+        task_status: "TaskStatus[None]" = trio.TASK_STATUS_IGNORED,
+    ) -> None:
+        """Route the frames of some peers, and of those added later, until cancelled."""
+        async with trio.open_nursery() as self._nursery:
+            for peer in peers:
+                self.add(peer)
+            task_status.started()
+            await trio.sleep_forever()
+
+    def add(self, peer: int) -> None:
+        """Route the frames of one more peer, which the mesh knows."""
+        if peer not in self._serving:
+            self._serving[peer] = trio.CancelScope()
+            self._nursery.start_soon(self._serve, peer, self._serving[peer])
+
+    def remove(self, peer: int) -> None:
+        """Stop routing a peer's frames, and forget what waited."""
+        if peer in self._serving:
+            self._serving.pop(peer).cancel()
+        for known in (self._early, self._told, self._asked):
+            known.pop(peer, None)
+
+    async def _serve(self, peer: int, scope: trio.CancelScope) -> None:
+        with scope:
+            while True:
+                # A peer that was removed is unknown to the mesh.
+                await trio.lowlevel.checkpoint_if_cancelled()
+                frame = await self.links.receive_from(peer)
+                try:
+                    await self._route(peer, frame, self._nursery)
+                except InvalidMessage as error:
+                    _log.warning("peer.invalid", peer=peer, reason=str(error))
+                    self.links.drop(peer, str(error))
+
+    async def _route(self, peer: int, frame: bytes, nursery: trio.Nursery) -> None:
+        if len(frame) <= EPOCH_BYTES:
+            raise InvalidMessage("a frame without an epoch and a message")
+        epoch, body = int.from_bytes(frame[:EPOCH_BYTES], "big"), frame[EPOCH_BYTES:]
+        network = self._network
+        if network is not None and epoch == network.epoch:
+            await self._deliver(network, peer, body)
+        elif epoch in self._ended:
+            self._answer(peer, self._ended[epoch], body, nursery)
+        elif epoch == self._next and self._joining is not None:
+            self._take_answer(peer, body)
+        elif epoch == self._next:
+            self._wait(peer, epoch, body)  # Between two epochs.
+        elif epoch > self._next:
+            if epoch == self._next + 1:
+                self._wait(peer, epoch, body)
+            self.ask_successor(peer, self._next)
+        else:
+            self.ignored += 1
+
+    def _wait(self, peer: int, epoch: int, body: bytes) -> None:
+        self._early.setdefault(peer, _Early()).add(epoch, body)
+
+    async def _deliver(self, network: EpochNetwork, peer: int, body: bytes) -> None:
+        member = network.indices.get(peer)
+        if member is None:
+            self.ignored += 1
+            return
+        try:
+            await network.deliver(member, body)
+        except trio.BrokenResourceError:
+            self.ignored += 1  # The epoch has just ended.
+
+    async def deliver_early(self) -> None:
+        """Hand over what came for the present epoch before it began."""
+        network = self._network
+        assert network is not None
+        early, self._early = self._early, {}
+        for peer, waiting in early.items():
+            for epoch, body in waiting.frames:
+                if epoch == network.epoch:
+                    await self._deliver(network, peer, body)
+
+    # For those that are behind.
+
+    def _answer(self, peer: int, epoch: RunningEpoch, body: bytes, nursery: trio.Nursery) -> None:
+        message = wire.decode(body)
+        match message:
+            case wire.BlockRequest() | wire.SuccessorRequest():
+                if peer not in self._loading:
+                    self._loading.add(peer)
+                    nursery.start_soon(self._load, peer, epoch, message)
+            case wire.Timeout() | wire.HandoverShare():
+                now = trio.current_time()
+                if now - self._told.get(peer, -TELL_EVERY_SECONDS) >= TELL_EVERY_SECONDS:
+                    self._told[peer] = now
+                    nursery.start_soon(self._tell, peer, epoch)
+            case _:
+                self.ignored += 1
+
+    async def _load(
+        self, peer: int, epoch: RunningEpoch, request: wire.BlockRequest | wire.SuccessorRequest
+    ) -> None:
+        """Answer from the store; one request of a peer at a time, others of its are dropped."""
+        context = epoch.context
+        try:
+            if isinstance(request, wire.SuccessorRequest):
+                stored = await trio.to_thread.run_sync(self._store.successor, context.domain)
+                answer: wire.Message | None = decode_successor(stored) if stored else None
+            else:
+                blocks = await trio.to_thread.run_sync(
+                    self._store.blocks_from,
+                    context.domain,
+                    request.block_id,
+                    request.known_view,
+                    context.id_of,
+                )
+                answer = wire.BlockResponse(request.block_id, blocks)
+        finally:
+            self._loading.discard(peer)
+        if answer is not None:
+            self.links.send(peer, sealed(context.epoch, answer))
+
+    async def _tell(self, peer: int, epoch: RunningEpoch) -> None:
+        stored = await trio.to_thread.run_sync(self._store.successor, epoch.context.domain)
+        if stored is not None:
+            certificate = decode_successor(stored).certificate
+            self.links.send(peer, sealed(epoch.context.epoch, certificate))
+
+    def _take_answer(self, peer: int, body: bytes) -> None:
+        if self._joining is not None:
+            message = wire.decode(body)
+            if isinstance(message, wire.Successor):
+                try:
+                    self._joining.send_nowait((peer, message))
+                except trio.WouldBlock:
+                    self.ignored += 1

@@ -1,0 +1,258 @@
+"""Real processes: a committee that changes while it runs, as its operators would change it."""
+
+import json
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+from urllib.request import urlopen
+
+import pytest
+
+from node.config import EndpointSection, PeerSection
+from node.journal import Certified, Entry, HandedOver, Persisted, Signed, read_journal
+from node.network_file import load
+from node.node_directory import create_node_directory, write_config
+from testnet.audit.epochs import epoch_cases
+from testnet.audit.verdict import judge as judge_case
+from testnet.deployment import (
+    KEY_ITERATIONS,
+    PORTS_PER_NODE,
+    MemberNode,
+    NodePorts,
+    make_network,
+)
+from testnet.manifest import ChainEntry, Manifest
+from testnet.ports import free_ports
+
+PATIENCE_S = 120
+COMMAND = [sys.executable, "-P", "-m", "node.cli"]
+NO_ROOT = bytes(32).hex()
+
+
+@dataclass
+class Net:
+    """Seven operators' directories and their processes."""
+
+    directory: Path
+    nodes: list[MemberNode]
+    processes: dict[int, "subprocess.Popen[bytes]"]
+    stack: ExitStack
+    manifest: Manifest
+
+    def start(self, index: int) -> None:
+        log = self.stack.enter_context((self.directory / f"node{index}.log").open("ab"))
+        config = str(self.nodes[index].config_file)
+        self.processes[index] = subprocess.Popen(
+            [*COMMAND, "run", "--config", config], stdout=log, stderr=log
+        )
+
+    def cli(self, *arguments: str) -> dict[str, Any]:
+        done = subprocess.run([*COMMAND, *arguments, "--json"], capture_output=True, check=False)
+        assert done.returncode == 0, done.stderr.decode()
+        answer: dict[str, Any] = json.loads(done.stdout)
+        return answer
+
+    def config(self, index: int) -> tuple[str, str]:
+        return "--config", str(self.nodes[index].config_file)
+
+    def status(self, index: int) -> dict[str, Any]:
+        try:
+            url = f"http://127.0.0.1:{self.nodes[index].ports.control}/v1/status"
+            with urlopen(url, timeout=2) as answer:
+                status: dict[str, Any] = json.load(answer)
+                return status
+        except OSError:
+            return {}
+
+    def certifies(self, index: int, epoch: int) -> bool:
+        latest = self.status(index).get("latest") or {}
+        return latest.get("epoch") == epoch and int(latest.get("view", 0)) >= 3
+
+    def wait(self, holds: Callable[[], bool], what: str) -> None:
+        deadline = time.monotonic() + PATIENCE_S
+        while not holds():
+            assert time.monotonic() < deadline, what
+            time.sleep(0.1)
+
+    def journal(self, index: int) -> list[Entry]:
+        return list(read_journal(self.nodes[index].directory.path / "data" / "journal"))
+
+
+def market_of(now_ms: int) -> tuple[str, ...]:
+    return "--seed", "3", "--origin-ms", str(now_ms)
+
+
+@pytest.fixture
+def net(tmp_path: Path) -> Iterator[Net]:
+    with ExitStack() as stack:
+        now_ms = time.time_ns() // 1_000_000
+        exchanges = subprocess.Popen(
+            [sys.executable, "-P", "-m", "testnet.exchanges", *market_of(now_ms)],
+            stdout=subprocess.PIPE,
+        )
+        stack.callback(exchanges.kill)
+        assert exchanges.stdout is not None
+        market = json.loads(exchanges.stdout.readline())
+        ports = free_ports(7 * PORTS_PER_NODE)
+        deployment = make_network(tmp_path, ports[: 4 * PORTS_PER_NODE], rate=4, now_ms=now_ms)
+        nodes = list(deployment.members)
+        for index in range(4, 7):
+            made = create_node_directory(
+                tmp_path / f"node{index}", f"node{index}", iterations=KEY_ITERATIONS
+            )
+            (made.path / "network.json").write_bytes((tmp_path / "network.json").read_bytes())
+            first = ports[index * PORTS_PER_NODE]
+            mine = NodePorts(*range(first, first + PORTS_PER_NODE))
+            nodes.append(MemberNode(index, f"node{index}", made, mine))
+        for node in nodes:
+            settings = replace(
+                node.directory.settings,
+                p2p_listen=f"/ip4/127.0.0.1/tcp/{node.ports.p2p}",
+                peers=[
+                    PeerSection(member=other.name, address=f"/ip4/127.0.0.1/tcp/{other.ports.p2p}")
+                    for other in nodes
+                    if other is not node
+                ],
+                endpoints={
+                    venue: EndpointSection(ws_url=urls["ws_url"], rest_url=urls["rest_url"])
+                    for venue, urls in market["venues"].items()
+                },
+                chains=[],
+                api_listen=f"127.0.0.1:{node.ports.api}",
+                control_listen=f"127.0.0.1:{node.ports.control}",
+                metrics_listen=f"127.0.0.1:{node.ports.metrics}",
+            )
+            write_config(node.directory, settings)
+        manifest = Manifest(
+            seed=3,
+            origin_ms=now_ms,
+            start_minute=market["start_minute"],
+            members=(),
+            chain=ChainEntry("embedded", 1, "0x" + 40 * "0"),
+        )
+        net = Net(tmp_path, nodes, {}, stack, manifest)
+        try:
+            yield net
+        finally:
+            for process in (*net.processes.values(), exchanges):
+                process.kill()
+                process.wait()
+            exchanges.stdout.close()
+
+
+def change(
+    net: Net, base: Path, *, add: Sequence[int], remove: Sequence[int], approvers: Sequence[int]
+) -> Path:
+    """Do what the operators do to change the committee; return the new configuration."""
+    out = net.directory / f"next-{base.stem}.json"
+    arguments = ["committee", "create", "--base", str(base), "--out", str(out)]
+    for index in add:
+        path = net.nodes[index].directory.registration_file
+        arguments += ["--add", str(path)]
+    for index in remove:
+        arguments += ["--remove", f"node{index}"]
+    made = net.cli(*arguments)
+    for index in add:
+        net.cli("committee", "sign", str(out), *net.config(index))
+    for index in add:
+        node = net.nodes[index]
+        text = node.config_file.read_text()
+        node.config_file.write_text(text.replace("[node]", f'[node]\nepoch_file = "{out}"', 1))
+        net.start(index)
+    assert net.cli("committee", "show", str(out))["unsigned"] == []
+    net.cli("committee", "propose", "--network", str(out), *net.config(approvers[0]))
+    for index in approvers:
+        known = lambda i=index: bool(  # noqa: E731
+            net.cli("committee", "status", *net.config(i))["candidates"]
+        )
+        net.wait(known, f"node{index} never heard of the candidate")
+        net.cli("committee", "approve", made["configuration"], *net.config(index))
+    return out
+
+
+@pytest.mark.slow
+def test_a_committee_grows_from_four_to_five_to_seven_and_shrinks_to_four(net: Net) -> None:
+    for index in range(4):
+        net.start(index)
+    base = net.directory / "network.json"
+    members = set(range(4))
+    net.wait(lambda: all(net.certifies(i, 0) for i in members), "the first epoch never began")
+    steps = (((4,), ()), ((5, 6), ()), ((), (0, 1, 2)))
+    for epoch, (add, remove) in enumerate(steps, start=1):
+        sitting = sorted(members)
+        quorum = (len(members) + (len(members) - 1) // 3) // 2 + 1
+        # The second change happens while a member, the newest, is away.
+        away = {4} if epoch == 2 else set()
+        for index in away:
+            net.processes[index].kill()
+            net.processes[index].wait()
+        base = change(net, base, add=add, remove=remove, approvers=sitting[:quorum])
+        members = (members | set(add)) - set(remove)
+        net.wait(
+            lambda e=epoch, m=members - away: all(net.certifies(i, e) for i in m),  # type: ignore[misc]
+            f"epoch {epoch} never began",
+        )
+        for index in away:
+            net.start(index)
+            net.wait(
+                lambda e=epoch, i=index: net.certifies(i, e),  # type: ignore[misc]
+                f"node{index} did not follow to epoch {epoch}",
+            )
+    # Members that were removed stop by themselves, without a fault.
+    for index in (0, 1, 2):
+        assert net.processes[index].wait(60) == 0
+    # One that is restarted goes on in the epoch it was in.
+    net.processes[3].terminate()
+    assert net.processes[3].wait(30) == 0
+    net.start(3)
+    net.wait(lambda: net.certifies(3, 3), "a restarted member did not come back")
+    for process in net.processes.values():
+        process.terminate()
+    for process in net.processes.values():
+        assert process.wait(30) == 0
+    judge(net)
+
+
+def judge(net: Net) -> None:
+    """See that each epoch ended in one way, that nothing was signed after, and how long it took."""
+    endings: dict[str, set[tuple[str, str]]] = {}
+    certified: dict[str, dict[int, Certified]] = {}
+    after: dict[str, HandedOver] = {}
+    for node in net.nodes:
+        closed: set[str] = set()
+        for entry in net.journal(node.index):
+            if isinstance(entry, HandedOver):
+                endings.setdefault(entry.domain, set()).add((entry.next_domain, entry.deciding_id))
+                after[entry.domain] = entry
+                closed.add(entry.domain)
+            elif isinstance(entry, Persisted) and entry.closed:
+                closed.add(entry.domain)
+            elif isinstance(entry, Signed) and entry.domain in closed:
+                assert entry.kind == "handover"
+            elif isinstance(entry, Certified):
+                known = certified.setdefault(entry.domain, {}).setdefault(entry.view, entry)
+                assert known.id == entry.id
+    data = [node.directory.path / "data" for node in net.nodes]
+    cases = epoch_cases(net.manifest, load(net.directory / "network.json"), data)
+    assert [len(case.members) for case in cases] == [4, 5, 7, 4]
+    for case in cases:
+        verdict = judge_case(case)
+        assert verdict.ok, verdict.violations
+        assert verdict.reports_checked > 3
+    assert len(endings) == 3
+    assert all(len(how) == 1 for how in endings.values())
+    for domain, ending in after.items():
+        unpriced = [e for e in certified[domain].values() if e.view > ending.deciding_view]
+        assert all(e.header.feed_root == NO_ROOT and not e.words for e in unpriced)
+        priced = [e for e in certified[domain].values() if e.view <= ending.deciding_view]
+        assert all(e.header.feed_root != NO_ROOT for e in priced)
+        first = min(certified[ending.next_domain].values(), key=lambda e: e.view)
+        assert first.header.observed_at_ms > ending.observed_at_ms
+        assert len(unpriced) + first.view - 1 <= 4
+        gap_ms = first.header.observed_at_ms - ending.observed_at_ms
+        print(f"{len(unpriced)} rounds without prices, the next in view {first.view}, {gap_ms} ms")
