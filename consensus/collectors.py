@@ -54,13 +54,13 @@ class VoteCollector:
             return None
         shares = {
             signer: slot.share
-            for signer, slot in sorted(self._views.get(view, {}).items())
+            for signer, slot in self._views.get(view, {}).items()
             if slot.block_id == block_id and not slot.bad
         }
         if len(shares) < self._quorum:
             return None
         self._certifying.add(block_id)
-        return shares
+        return dict(sorted(shares.items()))
 
     def reject(self, view: int, block_id: bytes, signers: Iterable[int]) -> None:
         """Strike out shares that did not verify and allow another attempt."""
@@ -120,7 +120,9 @@ class TimeoutCollector:
     def take_quorum(self, view: int) -> Mapping[int, tuple[int, bytes]] | None:
         """Return {signer: (high-QC view, share)} if they are a quorum not yet being certified."""
         collected = self._views.get(view)
-        if collected is None or collected.certifying or self.count(view) < self._quorum:
+        if collected is None or collected.certifying or len(collected.slots) < self._quorum:
+            return None
+        if self.count(view) < self._quorum:
             return None
         collected.certifying = True
         return {

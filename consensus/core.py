@@ -196,11 +196,12 @@ class Core:
         if observed.member != sender:
             raise InvalidMessage("an observation in another member's name")
         self._rule.check(observed)
-        if self._safety.closed or not self.view <= observed.view <= self.view + WINDOW_AHEAD:
+        view, current = observed.view, self.view
+        if self._safety.closed or not current <= view <= current + WINDOW_AHEAD:
             return []
-        self._heard(sender, observed.view)
+        self._heard(sender, view)
         # The newest counts: a member observes once more after a timeout.
-        self._observations.setdefault(observed.view, {})[sender] = observed
+        self._observations.setdefault(view, {})[sender] = observed
         out: list[fx.Effect] = []
         self._try_propose(now_ms, out)
         return out
@@ -246,9 +247,10 @@ class Core:
     def on_vote(self, sender: int, vote: Vote, now_ms: int) -> list[fx.Effect]:
         """Count a vote; hand out a quorum for certification."""
         header = vote.header
+        current = self.view
         if self._safety.closed or header.view < 1:
             return []
-        if not self.view - 1 <= header.view <= self.view + WINDOW_AHEAD:
+        if not current - 1 <= header.view <= current + WINDOW_AHEAD:
             return []
         out: list[fx.Effect] = []
         self._heard(sender, header.view)
@@ -463,10 +465,12 @@ class Core:
     # Certificates.
 
     def _adopt_qc(self, qc: QC, now_ms: int, out: list[fx.Effect]) -> None:
-        if qc.view > self._safety.high_qc.view:
+        view = qc.view
+        if view > self._safety.high_qc.view:
             self._set(high_qc=qc)
         self._note_qc(qc, now_ms, out)
-        self._enter(qc.view + 1, False, now_ms, out)
+        if view >= self.view:
+            self._enter(view + 1, False, now_ms, out)
 
     def _adopt_tc(self, tc: TC, now_ms: int, out: list[fx.Effect]) -> None:
         self._adopt_qc(tc.high_qc, now_ms, out)
@@ -501,14 +505,17 @@ class Core:
         return self._waiting_qcs[block_id].view
 
     def _commit(self, node: Node, qc: QC, out: list[fx.Effect]) -> None:
+        root = self._tree.root
+        if node.parent_id == root.block_id and root.successor is None:
+            return  # The parent is final already.
         if self._safety.closed or node.block is None or not rules.commits_parent(node.block):
             return
-        if self._tree.root.successor is not None:
+        if root.successor is not None:
             # A crash came between the commit of the deciding block and the close of the epoch.
             self._close(qc, out)
             return
         parent = self._tree.get(node.parent_id)
-        if parent is None or parent.view <= self._tree.root.view:
+        if parent is None or parent.view <= root.view:
             return
         for final in self._tree.path_to(parent.block_id):
             assert final.block is not None
@@ -562,11 +569,12 @@ class Core:
 
     def _try_propose(self, now_ms: int, out: list[fx.Effect]) -> None:
         view = self.view
+        if self._context.leader(view) != self._me:
+            return
         safety = self._safety
         if (
             self._halted
             or safety.closed
-            or self._context.leader(view) != self._me
             or safety.last_proposed_view >= view
             or safety.last_voted_view >= view
         ):
@@ -697,7 +705,8 @@ class Core:
     def _take_vote(
         self, signer: int, header: Header, block_id: bytes, share: bytes, out: list[fx.Effect]
     ) -> None:
-        if not self.view - 1 <= header.view <= self.view + WINDOW_AHEAD:
+        current = self.view
+        if not current - 1 <= header.view <= current + WINDOW_AHEAD:
             return
         earlier = self._votes.add(signer, header, block_id, share)
         if earlier is not None:
@@ -742,10 +751,10 @@ class Core:
     def _count_timeouts(self, view: int, now_ms: int, out: list[fx.Effect]) -> None:
         if self._safety.closed:
             return
-        last = self._safety.last_timeout
-        mine = last is not None and last[0] == view
-        if view == self.view and not mine and self._timeouts.count(view) > self._context.f:
-            self._time_out(now_ms, out)
+        if view == self.view and self._timeouts.count(view) > self._context.f:
+            last = self._safety.last_timeout
+            if last is None or last[0] != view:
+                self._time_out(now_ms, out)
         if view >= self.view:
             shares = self._timeouts.take_quorum(view)
             if shares is not None:
@@ -852,9 +861,10 @@ class Core:
 
     def _heard(self, member: int, view: int) -> None:
         # Nobody is heard from the future, else a liar would be waited for without end.
-        self._last_heard[member] = max(
-            self._last_heard.get(member, 0), min(view, self.view + WINDOW_AHEAD)
-        )
+        latest = self.view + WINDOW_AHEAD
+        heard = view if view < latest else latest
+        if heard > self._last_heard.get(member, 0):
+            self._last_heard[member] = heard
 
     def _halt(self, reason: str, out: list[fx.Effect]) -> None:
         if not self._halted:

@@ -15,8 +15,7 @@ def check_qc(context: EpochContext, qc: QC) -> None:
         if qc != context.genesis_qc:
             raise InvalidMessage("a certificate of view 0 that is not this epoch's genesis")
         return
-    _check_bitmap(context, qc.bitmap)
-    signers = int.from_bytes(qc.bitmap, "big").bit_count()
+    signers = _signers(context, qc.bitmap).bit_count()
     if signers < context.q:
         raise InvalidMessage(f"a QC with {signers} signers, {context.q} needed")
 
@@ -32,8 +31,7 @@ def check_tc(context: EpochContext, tc: TC) -> None:
     seen = 0
     previous = -1
     for group in tc.groups:
-        _check_bitmap(context, group.bitmap)
-        bits = int.from_bytes(group.bitmap, "big")
+        bits = _signers(context, group.bitmap)
         if bits == 0 or bits & seen:
             raise InvalidMessage("a TC with an empty or an overlapping group")
         if not previous < group.high_qc_view < tc.view:
@@ -47,9 +45,12 @@ def check_tc(context: EpochContext, tc: TC) -> None:
     check_qc(context, tc.high_qc)
 
 
-def _check_bitmap(context: EpochContext, bitmap: bytes) -> None:
-    if int.from_bytes(bitmap, "big") >> context.n:
+def _signers(context: EpochContext, bitmap: bytes) -> int:
+    """Return a bitmap as a number; raise `InvalidMessage` if it names nobody's bit."""
+    bits = int.from_bytes(bitmap, "big")
+    if bits >> context.n:
         raise InvalidMessage("a bitmap with a bit beyond the committee")
+    return bits
 
 
 def highest_reported_view(tc: TC) -> int:

@@ -53,6 +53,7 @@ class Omniscient:
         self._time_ms: dict[bytes, int] = {context.genesis_id: context.genesis_time_ms}
         self._believed_qc: QC | None = None
         self._believed_tc: TC | None = None
+        self._sound: set[tuple[bytes, bytes]] = set()
         self._observed: dict[int, dict[int, list[Observed]]] = {}
         self._terms: Terms | None = None
 
@@ -117,6 +118,8 @@ class Omniscient:
         if qc == self._context.genesis_qc:
             return
         block_id = self._context.id_of(qc)
+        if (block_id, qc.bitmap) in self._sound:
+            return
         voters = self._voters.get(block_id, set()) | self._faulty
         signers = set(signers_of(qc.bitmap))
         _require(
@@ -125,6 +128,8 @@ class Omniscient:
             and self._view.get(block_id, qc.view) == qc.view,
             f"R1: member {member} believes a QC of view {qc.view} that no quorum signed",
         )
+        # Votes are never taken back, so it is sound for good.
+        self._sound.add((block_id, qc.bitmap))
 
     def _judge_tc(self, member: int, tc: TC) -> None:
         signers: set[int] = set()

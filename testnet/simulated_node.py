@@ -57,6 +57,30 @@ class Disk:
 class Node:
     """One process of one member: a core, a disk, timers, and the effects still to be performed."""
 
+    __slots__ = (
+        "change",
+        "committed",
+        "core",
+        "disk",
+        "effects",
+        "events",
+        "evidence",
+        "faults",
+        "halted",
+        "handed_over",
+        "intercept",
+        "life",
+        "member",
+        "number",
+        "observing",
+        "refused",
+        "side",
+        "skew_ms",
+        "timer",
+        "to_self",
+        "writing",
+    )
+
     def __init__(self, member: int, disk: Disk, side: int = 0) -> None:
         self.member = member
         self.side = side
