@@ -118,11 +118,19 @@ class EpochFile:
         Raises `NetworkFileError`. Signatures are not looked at.
         """
         if self.network != context.network:
-            raise NetworkFileError("it is of another network")
+            raise NetworkFileError(
+                f"the configuration is of another network, 0x{self.network.hex()}"
+            )
         if self.epoch != context.epoch + 1:
-            raise NetworkFileError(f"it is of epoch {self.epoch}; the next is {context.epoch + 1}")
+            raise NetworkFileError(
+                f"the configuration is of epoch {self.epoch}, the next is {context.epoch + 1}: "
+                "make it from the one in office (`didyma committee create --base`)"
+            )
         if self.valid_until_ms <= context.configuration.valid_until_ms:
-            raise NetworkFileError("its valid_until_ms must be later than the present one")
+            raise NetworkFileError(
+                "its valid_until_ms must be later than that of the one in office: make it with "
+                "more --valid-days"
+            )
         if self.table.count < table.count:
             raise NetworkFileError("it lacks a feed; feeds are appended and never removed")
         for index, (now, then) in enumerate(zip(table.feeds, self.table.feeds, strict=False)):
@@ -130,6 +138,21 @@ class EpochFile:
                 raise NetworkFileError(
                     f"feed {index} is {now.pair} with {now.decimals} decimals; neither ever changes"
                 )
+
+
+def check_names(file: EpochFile, members: Sequence[MemberRecord]) -> None:
+    """Check that the members in office keep their names; raise `NetworkFileError`.
+
+    Nothing that is hashed covers names, but nodes find each other's addresses by them. It is no
+    rule of the consensus: names in the first committee file are only labels.
+    """
+    names = {member.bls_key: member.name for member in members}
+    for member in file.members:
+        name = names.get(member.bls_key, member.name)
+        if name != member.name:
+            raise NetworkFileError(
+                f"it calls the member {name!r} {member.name!r}; a member in office keeps its name"
+            )
 
 
 def sign(file: EpochFile, key: BlsKey) -> EpochFile:
