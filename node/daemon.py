@@ -33,6 +33,7 @@ from node.candidates import Candidates
 from node.config import Config
 from node.epoch_file import EpochFile
 from node.epoch_file import load as load_epoch_file
+from node.epoch_history import EpochHistory
 from node.errors import ConfigurationError, NetworkFileError, OperatorError
 from node.handover_control import HandoverControl
 from node.journal import Journal
@@ -429,6 +430,7 @@ class Node:
             archive=self._archive,
             network_file=committee_file.encode(self._network),
             metrics=self._metrics,
+            epochs=EpochHistory(self._epochs, self._store),
             handover=HandoverControl(lambda: (self._epoch, self._candidates)),
         )
         self._show_now()

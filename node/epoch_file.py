@@ -22,10 +22,11 @@ from consensus.committee import Configuration, EpochContext, Member, Timing
 from consensus.messages import DOCUMENT_BYTES_MAX
 from consensus.types import MEMBERS_MAX
 from contracts.points import decompress_g1
+from node import network_file
 from node.config import check_name
 from node.errors import NetworkFileError
 from node.keys.bls_key import BlsKey
-from node.network_file import NETWORK_FILE_BYTES_MAX, exactly
+from node.network_file import NETWORK_FILE_BYTES_MAX, NetworkFile, exactly
 from node.public_file import read_bounded, write_atomically
 from node.registration import Hex32, MemberFile, MemberRecord
 
@@ -43,6 +44,12 @@ class _EpochDocument(Struct, frozen=True, forbid_unknown_fields=True):
     timing: dict[str, Any]
     feeds: Annotated[tuple[dict[str, Any], ...], Meta(min_length=1, max_length=1 << 12)]
     members: Annotated[tuple[MemberFile, ...], Meta(min_length=1, max_length=MEMBERS_MAX)]
+
+
+class _OfEpoch(Struct, frozen=True):
+    """What tells the files of first and later epochs apart."""
+
+    epoch: int
 
 
 @dataclass(frozen=True)
@@ -253,6 +260,23 @@ def load(path: Path) -> EpochFile:
         return decode(content)
     except NetworkFileError as error:
         raise NetworkFileError(f"{path} is not valid: {error}") from None
+
+
+def load_base(path: Path) -> EpochFile | NetworkFile:
+    """Return the configuration of an epoch: a committee file if it is of the first one.
+
+    Raises `NetworkFileError`.
+    """
+    content = read_bounded(path, "configuration", NETWORK_FILE_BYTES_MAX)
+    try:
+        epoch = msgspec.json.decode(content, type=_OfEpoch).epoch
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        epoch = None
+    if epoch is None:
+        raise NetworkFileError(
+            f"{path} is neither a committee file nor the configuration of a later epoch"
+        )
+    return load(path) if epoch else network_file.load(path, allow_unsigned=True)
 
 
 def save(path: Path, file: EpochFile, *, replace: bool = False) -> None:

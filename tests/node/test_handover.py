@@ -1,5 +1,7 @@
 """From one epoch to the next, with real keys: files, approvals, the rule, and who may lie."""
 
+import base64
+import json
 import threading
 import zlib
 from collections import defaultdict
@@ -13,9 +15,12 @@ import pytest
 import trio
 import trio.testing
 from blspy import G2Element, PopSchemeMPL
+from click.testing import CliRunner, Result
 
+from aggregation.encoding import encode_answer, feed_root, pack_words
 from aggregation.observation import Entry, ObservationBody
 from aggregation.state import genesis_state
+from aggregation.status import Status
 from aggregation.table import FeedTable
 from consensus import effects as fx
 from consensus import messages as wire
@@ -27,17 +32,21 @@ from consensus.handover import approval_digest, terms_of
 from consensus.safety import SafetyState
 from contracts.points import decompress_g1
 from feeds.catalogue import load_catalogue
-from node import epoch_file
+from node import epoch_file, epoch_history, network_file
 from node.candidates import TURNS_MAX, TURNS_SECONDS, Candidates
+from node.cli import main
 from node.epoch_file import EpochFile
+from node.epoch_history import EpochHistory, EpochPage, decode_page, entry_of, follow
 from node.epoch_state import DecidedState, agreed_in, encode_state
 from node.errors import CheckFailed, NetworkFileError
 from node.handover_control import differences
 from node.keys.bls_key import BlsKey
 from node.keys.key_set import KeySet, generate_keys
+from node.network_file import NetworkFile
 from node.payload import NO_ROOT, digest_of
 from node.registration import MemberRecord, register
-from node.running_epoch import RunningEpoch, check_joined
+from node.report import Report, answers_of, report_to_json
+from node.running_epoch import RunningEpoch, check_joined, encode_successor, first_epoch
 from node.runtime import OwnObservation, Runtime
 from node.signer import Signer
 from node.store import Store
@@ -483,6 +492,182 @@ def test_a_newcomer_takes_no_other_configuration_than_its_operator_was_given(
     check_joined(replace(other, epoch=2), [world.epoch, following])
     with pytest.raises(NetworkFileError, match=given.configuration.hash.hex()):
         check_joined(other, [world.epoch, following])
+
+
+@dataclass
+class Chain:
+    """A network that went from epoch 0 to 2, with a member that left and one that came."""
+
+    network: NetworkFile
+    worlds: list[World]
+    successors: list[wire.Successor]
+
+    @property
+    def epochs(self) -> list[RunningEpoch]:
+        return [world.epoch for world in self.worlds]
+
+    def store(self, directory: Path) -> Store:
+        store = Store.create(directory)
+        for epoch, successor in zip(self.epochs, self.successors, strict=False):
+            store.save_successor(epoch.context.domain, encode_successor(successor))
+        return store
+
+    def page(self) -> EpochPage:
+        ends = [*self.successors, None]
+        return EpochPage(
+            "0x" + self.network.network.hex(),
+            tuple(entry_of(e, s) for e, s in zip(self.epochs, ends, strict=True)),
+            None,
+        )
+
+    def report(self, number: int, signers: Sequence[int] = (0, 1, 2)) -> bytes:
+        """Return the file of a report of an epoch."""
+        world = self.worlds[number]
+        epoch = world.epoch
+        feeds = [(feed.pair, feed.decimals) for feed in epoch.table.feeds]
+        words = pack_words([encode_answer(10**9, 10**5, Status.LIVE) for _ in feeds])
+        header = wire.Header(7, epoch.context.genesis_time_ms + 9, feed_root(words), b"l" * 32)
+        digest = header.id(epoch.context.domain)
+        report = Report(
+            network=epoch.context.network,
+            epoch=number,
+            header=header,
+            id=digest,
+            words=words,
+            bitmap=sum(1 << signer for signer in signers),
+            signature=world.aggregate(digest, signers),
+            answers=answers_of(words, feeds),
+            signers=tuple(epoch.member_names[signer] for signer in signers),
+        )
+        return json.dumps(report_to_json(report)).encode()
+
+
+@pytest.fixture(scope="module")
+def chain() -> Chain:
+    keys = [generate_keys() for _ in range(5)]
+    network = network_file.create(
+        "net",
+        [register(f"node{i}", one) for i, one in enumerate(keys[:4])],
+        TABLE,
+        genesis_time_ms=NOW_MS,
+        valid_until_ms=NOW_MS + 10**9,
+    )
+    for one in keys[:4]:
+        assert one.bls is not None
+        network = network_file.sign(network, one.bls)
+    worlds = [World(keys[:4], first_epoch(network))]
+    successors = []
+    newcomer = register("node4", keys[4])
+    bls = keys[4].bls
+    assert bls is not None
+    signed = replace(newcomer, registration=bls.sign(newcomer.digest(network.network)))
+    for members in (
+        lambda file: (*file.members[1:], signed),
+        lambda file: file.members[::-1],
+    ):
+        world = worlds[-1]
+        file = world.next_file()
+        file = replace(file, members=members(file))
+        successor = world.successor(epoch_file.to_document(file))
+        successors.append(successor)
+        following = world.epoch.next(successor)
+        by_key = {one.bls.public_key: one for one in keys if one.bls is not None}
+        worlds.append(World([by_key[m.bls_key] for m in following.members], following))
+    return Chain(network, worlds, successors)
+
+
+def test_the_epochs_are_proven_from_the_committee_file_on(chain: Chain, tmp_path: Path) -> None:
+    epochs = list(chain.epochs)
+    with chain.store(tmp_path / "store") as store:
+        history = EpochHistory(epochs, store)
+        page = decode_page(history.page(0) or b"")
+        assert page == chain.page()
+        later = decode_page(history.page(1) or b"")
+        assert later.epochs == page.epochs[1:]
+        assert history.page(3) is history.page(-1) is None
+    proven = follow(chain.network, page)
+    assert [epoch.context for epoch in proven] == [epoch.context for epoch in epochs]
+    # One that ends with an epoch that is over proves the one after it all the same.
+    assert len(follow(chain.network, EpochPage(page.network, page.epochs[:2], None))) == 3
+    path = tmp_path / "epochs.json"
+    epoch_history.save(path, page)
+    assert epoch_history.load(path) == page
+
+
+def test_pages_are_bounded_and_follow_each_other(
+    chain: Chain, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(epoch_history, "PAGE_EPOCHS_MAX", 1)
+    with chain.store(tmp_path / "store") as store:
+        history = EpochHistory(chain.epochs, store)
+        pages = [decode_page(history.page(first) or b"") for first in range(3)]
+        assert [page.next for page in pages] == [1, 2, None]
+        assert sum((page.epochs for page in pages), ()) == chain.page().epochs
+
+
+def test_no_history_that_says_anything_else_is_believed(chain: Chain) -> None:
+    page = chain.page()
+    swap = msgspec.structs.replace
+    zero, one, two = page.epochs
+    assert zero.ended is not None
+    assert one.ended is not None
+    garbled = base64.b64encode(b"junk").decode()
+    for lie in (
+        swap(page, network="0x" + 64 * "0"),
+        swap(page, epochs=(one, two)),
+        swap(page, epochs=(zero, two)),
+        swap(page, epochs=(swap(zero, ended=None), one, two)),
+        swap(page, epochs=(swap(zero, ended=one.ended), one, two)),
+        swap(page, epochs=(swap(zero, ended=swap(zero.ended, proof=garbled)), one, two)),
+        swap(page, epochs=(swap(zero, ended=swap(zero.ended, proof="\u00fc")), one, two)),
+        swap(page, epochs=(swap(zero, ended=swap(zero.ended, signers=("x",))), one, two)),
+        swap(page, epochs=(zero, swap(one, members=one.members[::-1]), two)),
+        swap(page, epochs=(zero, swap(one, valid_until_ms=one.valid_until_ms + 1), two)),
+        swap(page, epochs=(zero, one, swap(two, quorum=1))),
+        swap(page, epochs=(zero, one, two, two)),
+    ):
+        with pytest.raises(NetworkFileError):
+            follow(chain.network, lie)
+    for content in (b"", b"{}", b"[" * 100_000, b"\xff", b'{"network": "0x"}'):
+        with pytest.raises(NetworkFileError):
+            decode_page(content)
+
+
+def test_reports_of_later_epochs_are_verified_with_the_committee_file_and_proofs(
+    chain: Chain, tmp_path: Path
+) -> None:
+    network, epochs, old = (tmp_path / f"{name}.json" for name in ("network", "epochs", "old"))
+    network_file.save(network, chain.network)
+    page = chain.page()
+    epoch_history.save(epochs, page)
+    zero = msgspec.structs.replace(page.epochs[0], ended=None)
+    epoch_history.save(old, EpochPage(page.network, (zero,), None))
+
+    def verify(content: bytes, *more: str | Path) -> Result:
+        arguments = ["reports", "verify", "-", "--network", str(network), *map(str, more)]
+        result = CliRunner().invoke(main, arguments, input=content)
+        assert result.exception is None or isinstance(result.exception, SystemExit)
+        return result
+
+    for number in range(3):
+        result = verify(chain.report(number), "--epochs", epochs)
+        assert result.exit_code == 0, result.stderr
+        assert f"of epoch {number} of net" in result.stdout
+    assert verify(chain.report(0)).exit_code == 0
+    for more, reason in (
+        ((), "give --epochs"),
+        (("--epochs", old), "epochs up to 0 only"),
+        (("--epochs", network), "no history of epochs"),
+        (("--epochs", tmp_path / "absent"), "does not exist"),
+    ):
+        result = verify(chain.report(1), *more)
+        assert result.exit_code in (1, 3)
+        assert reason in result.stderr
+    # The committee of another epoch certifies nothing in this one.
+    forged = json.loads(chain.report(1))
+    forged["epoch"] = 2
+    assert verify(json.dumps(forged).encode(), "--epochs", epochs).exit_code == 1
+    assert verify(chain.report(2, (0, 1)), "--epochs", epochs).exit_code == 1
 
 
 class SlowDisk(Store):
