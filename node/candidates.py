@@ -5,6 +5,7 @@ from any thread; signatures were checked before `take`.
 """
 
 import threading
+from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -14,13 +15,17 @@ from consensus.committee import EpochContext, bitmap_of
 from consensus.digests import keccak
 from consensus.handover import approval_digest
 from consensus.messages import Candidate, Change
-from node.epoch_file import EpochFile, from_document
+from node.epoch_file import EpochFile, check_names, from_document
 from node.errors import CheckFailed, NetworkFileError
 from node.running_epoch import RunningEpoch
 from node.store import Store
 
 DOCUMENT_EVERY_SECONDS = 5.0
 """A member's new document is checked no more often: it takes some milliseconds per member in it."""
+
+TURNS_MAX = 8
+TURNS_SECONDS = 10.0
+"""A member changes its mind at most so often in so long: each time costs a pairing."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +56,7 @@ class Candidates:
         self._lock = threading.Lock()
         self._slots: dict[int, Candidate] = {}
         self._new_document_at: dict[int, float] = {}
+        self._turns: dict[int, deque[float]] = {}
         kept = store.candidate(epoch.context.domain)
         if kept is not None:
             self._slots[me] = self._made(*kept)
@@ -73,6 +79,10 @@ class Candidates:
             slot = self._slots.get(member)
             if slot == candidate:
                 return False
+            turns = self._turns.setdefault(member, deque(maxlen=TURNS_MAX))
+            if len(turns) == TURNS_MAX and now - turns[0] < TURNS_SECONDS:
+                return False
+            turns.append(now)
             if any(other.document == candidate.document for other in self._slots.values()):
                 return True
             if now - self._new_document_at.get(member, -DOCUMENT_EVERY_SECONDS) < (
@@ -91,31 +101,44 @@ class Candidates:
         with self._lock:
             self._slots[member] = candidate
 
-    def propose(self, document: bytes) -> CandidateView:
-        """Propose a next epoch in this member's name; raise `OperatorError` if it cannot be."""
+    def _check(self, document: bytes, now_ms: int) -> EpochFile:
+        """Return a configuration that this member may stand for; raise `NetworkFileError`."""
         file = from_document(document)
         file.check_follows(self._context, self._epoch.table)
+        check_names(file, self._epoch.members)
+        if file.valid_until_ms <= now_ms:
+            raise NetworkFileError(
+                f"the configuration ended {(now_ms - file.valid_until_ms) // 1000} s ago: make it "
+                "anew with more --valid-days"
+            )
         file.check_proofs()
+        return file
+
+    def propose(self, document: bytes, now_ms: int) -> CandidateView:
+        """Propose a next epoch in this member's name; raise `OperatorError` if it cannot be."""
+        file = self._check(document, now_ms)
         with self._lock:
             own = self._slots.get(self._me)
             if own is not None and own.share is not None:
                 if own.document != document:
                     raise CheckFailed(
-                        "this member approves of another configuration; approve of the new one "
-                        "once somebody else has proposed it"
+                        "this member approves of another configuration, and has one voice: let "
+                        "another member propose this one, then approve of it here"
                     )
             else:
                 self._store.save_candidate(self._context.domain, document, False)
                 self._slots[self._me] = Candidate(document, None)
         return self._find(file.configuration.hash)
 
-    def approve(self, configuration_hash: bytes) -> CandidateView:
+    def approve(self, configuration_hash: bytes, now_ms: int) -> CandidateView:
         """Approve of a configuration that is proposed; raise `OperatorError` if none is."""
-        document = self._find(configuration_hash).document
-        file = from_document(document)
-        file.check_follows(self._context, self._epoch.table)
-        file.check_proofs()
+        view = self._find(configuration_hash)
+        document = view.document
+        self._check(document, now_ms)
         with self._lock:
+            own = self._slots.get(self._me)
+            if own is not None and own.share is not None and own.document == document:
+                return view
             self._store.save_candidate(self._context.domain, document, True)
             self._slots[self._me] = self._made(document, True)
         return self._find(configuration_hash)
@@ -149,8 +172,9 @@ class Candidates:
             hash_ = file.configuration.hash
             view = CandidateView(hash_, file, document, tuple(holders), approving)
             known = views.get(hash_)
-            # Two documents of one configuration differ in names or proofs: the more liked counts.
-            if known is None or len(approving) > len(known.approved_by):
+            # Two documents of one configuration differ in names or in how they are packed: the more
+            # liked counts, and between equals every member must take the same.
+            if known is None or _rank(view) < _rank(known):
                 views[hash_] = view
         return sorted(
             views.values(), key=lambda view: (-len(view.approved_by), view.configuration_hash)
@@ -177,3 +201,7 @@ class Candidates:
                 bytes(PopSchemeMPL.aggregate(points)),
             )
         return None
+
+
+def _rank(view: CandidateView) -> tuple[int, bytes]:
+    return -len(view.approved_by), keccak(view.document)

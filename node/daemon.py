@@ -33,6 +33,7 @@ from node.candidates import Candidates
 from node.config import Config
 from node.epoch_file import EpochFile
 from node.epoch_file import load as load_epoch_file
+from node.epoch_history import EpochHistory
 from node.errors import ConfigurationError, NetworkFileError, OperatorError
 from node.handover_control import HandoverControl
 from node.journal import Journal
@@ -44,13 +45,14 @@ from node.network_file import NetworkFile
 from node.observer import Observer
 from node.registration import MemberRecord
 from node.report import Report
-from node.running_epoch import RunningEpoch, encode_successor, stored_epochs
+from node.running_epoch import RunningEpoch, check_joined, encode_successor, stored_epochs
 from node.runtime import Halted, OwnObservation, Runtime, wall_clock_ms
 from node.signer import Signer
 from node.store import ArchiveReader, Store, StoreMissing, safety_for_start
 from node.store.store import JOURNAL_DIRECTORY
 from node.switchboard import Switchboard, peer_number
 from node.telemetry import Telemetry
+from node.validity import Reminder
 
 if TYPE_CHECKING:
     from trio_typing import TaskStatus  # libp2p brings stubs of trio that lack the name
@@ -67,7 +69,9 @@ SILENCE_MS_MAX = 10_000
 """Without a certificate for this long the node is not ready."""
 
 LINGER_SECONDS = 20
-"""A member that was removed serves those that are behind for so long, then stops."""
+LINGER_SECONDS_MAX = 600
+"""A member that was removed serves those that are behind for so long, then stops: the longer while
+no quorum of the next committee is known to know of it."""
 
 JOIN_EVERY_SECONDS = 1.0
 
@@ -130,14 +134,24 @@ class Node:
         self._candidates: Candidates | None = None
         self._runtime: Runtime | None = None
         epoch = self._epoch
+        if self._joins is not None:
+            check_joined(self._joins, self._epochs)
         if self._me is None and (self._joins is None or self._joins.epoch <= epoch.context.epoch):
             raise ConfigurationError(
                 f"this node's BLS key is not one of epoch {epoch.context.epoch} of {epoch.name}: "
                 "the committee goes on without it. Keep its data; it may join a later epoch with "
                 "node.epoch_file"
             )
+        if self._me is None and not self._store.is_own_key(self._bls.public_key):
+            # Said now, not at the handover: nobody knows then whether the key was used before.
+            raise ConfigurationError(
+                f"the data directory {self._config.node.data_dir} was not made together with this "
+                "BLS key, so nobody knows what the key signed: join with the directory that "
+                "`didyma init` made with it"
+            )
         self._journal = Journal(self._config.node.data_dir / JOURNAL_DIRECTORY)
         self._metrics = Metrics()
+        self._reminder = Reminder()
         self._observer = Observer(epoch.table)
         self._wrap = wrap
         self._telemetry = Telemetry(
@@ -313,9 +327,25 @@ class Node:
             epoch=self._epoch.context.epoch,
             advice="the committee goes on without this member; the node stops",
         )
-        # Others may still need blocks of the epoch that ended, or the proof that it did.
-        await trio.sleep(LINGER_SECONDS)
+        await self._linger()
         nursery.cancel_scope.cancel()
+
+    async def _linger(self) -> None:
+        """Serve those that need blocks of the epoch that ended, or the proof that it did.
+
+        Were all members new, and none of them here yet, nobody else could ever tell them.
+        """
+        epoch = self._epoch
+        before = {member.ed25519_key for member in self._epochs[-2].members}
+        peers = {peer_number(member.ed25519_key): member for member in epoch.members}
+        with trio.move_on_after(LINGER_SECONDS_MAX):
+            await trio.sleep(LINGER_SECONDS)
+            while True:
+                linked = {peer.member for peer in self._mesh.status() if peer.connected}
+                stay = {p for p, m in peers.items() if m.ed25519_key in before and p in linked}
+                if len(stay | (self._board.informed & peers.keys())) >= epoch.context.q:
+                    return
+                await trio.sleep(1)
 
     async def _join(self) -> None:
         """Follow the handovers from the first epoch to the one that lists this member."""
@@ -331,6 +361,9 @@ class Node:
                 except InvalidMessage as error:
                     self._mesh.drop(peer, str(error))
                     continue
+                if self._joins is not None:
+                    # What the operator was given is more to be trusted than old committees' keys.
+                    check_joined(self._joins, [*self._epochs, epoch.next(successor)])
                 await trio.to_thread.run_sync(
                     self._store.save_successor, epoch.context.domain, encode_successor(successor)
                 )
@@ -397,6 +430,7 @@ class Node:
             archive=self._archive,
             network_file=committee_file.encode(self._network),
             metrics=self._metrics,
+            epochs=EpochHistory(self._epochs, self._store),
             handover=HandoverControl(lambda: (self._epoch, self._candidates)),
         )
         self._show_now()
@@ -470,11 +504,17 @@ class Node:
     def _show_now(self) -> None:
         view = self._telemetry.snapshot(
             not_ready=self._not_ready(),
+            warnings=self._warnings(),
             peers=self._peers(),
             sources=self._sources(),
             chains=self._chains(),
         )
         self._cell.swap(view)
+
+    def _warnings(self) -> list[str]:
+        epoch = self._epoch
+        ends = self._reminder.look(epoch.context.epoch, epoch.valid_until_ms, wall_clock_ms())
+        return [] if ends is None else [ends]
 
     def _not_ready(self) -> list[str]:
         reasons = []
@@ -494,7 +534,7 @@ class Node:
         if self._me is None:
             reasons.append("not a member of the present epoch")
         if wall_clock_ms() > self._epoch.valid_until_ms:
-            reasons.append("the committee's configuration is not valid any more")
+            reasons.append("the configuration in office is not valid any more")
         if connected < quorum:
             reasons.append(
                 f"connected with {connected} members, oneself included; {quorum} are "

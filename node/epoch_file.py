@@ -22,10 +22,11 @@ from consensus.committee import Configuration, EpochContext, Member, Timing
 from consensus.messages import DOCUMENT_BYTES_MAX
 from consensus.types import MEMBERS_MAX
 from contracts.points import decompress_g1
+from node import network_file
 from node.config import check_name
 from node.errors import NetworkFileError
 from node.keys.bls_key import BlsKey
-from node.network_file import NETWORK_FILE_BYTES_MAX, exactly
+from node.network_file import NETWORK_FILE_BYTES_MAX, NetworkFile, exactly
 from node.public_file import read_bounded, write_atomically
 from node.registration import Hex32, MemberFile, MemberRecord
 
@@ -43,6 +44,12 @@ class _EpochDocument(Struct, frozen=True, forbid_unknown_fields=True):
     timing: dict[str, Any]
     feeds: Annotated[tuple[dict[str, Any], ...], Meta(min_length=1, max_length=1 << 12)]
     members: Annotated[tuple[MemberFile, ...], Meta(min_length=1, max_length=MEMBERS_MAX)]
+
+
+class _OfEpoch(Struct, frozen=True):
+    """What tells the files of first and later epochs apart."""
+
+    epoch: int
 
 
 @dataclass(frozen=True)
@@ -118,11 +125,19 @@ class EpochFile:
         Raises `NetworkFileError`. Signatures are not looked at.
         """
         if self.network != context.network:
-            raise NetworkFileError("it is of another network")
+            raise NetworkFileError(
+                f"the configuration is of another network, 0x{self.network.hex()}"
+            )
         if self.epoch != context.epoch + 1:
-            raise NetworkFileError(f"it is of epoch {self.epoch}; the next is {context.epoch + 1}")
+            raise NetworkFileError(
+                f"the configuration is of epoch {self.epoch}, the next is {context.epoch + 1}: "
+                "make it from the one in office (`didyma committee create --base`)"
+            )
         if self.valid_until_ms <= context.configuration.valid_until_ms:
-            raise NetworkFileError("its valid_until_ms must be later than the present one")
+            raise NetworkFileError(
+                "its valid_until_ms must be later than that of the one in office: make it with "
+                "more --valid-days"
+            )
         if self.table.count < table.count:
             raise NetworkFileError("it lacks a feed; feeds are appended and never removed")
         for index, (now, then) in enumerate(zip(table.feeds, self.table.feeds, strict=False)):
@@ -130,6 +145,21 @@ class EpochFile:
                 raise NetworkFileError(
                     f"feed {index} is {now.pair} with {now.decimals} decimals; neither ever changes"
                 )
+
+
+def check_names(file: EpochFile, members: Sequence[MemberRecord]) -> None:
+    """Check that the members in office keep their names; raise `NetworkFileError`.
+
+    Nothing that is hashed covers names, but nodes find each other's addresses by them. It is no
+    rule of the consensus: names in the first committee file are only labels.
+    """
+    names = {member.bls_key: member.name for member in members}
+    for member in file.members:
+        name = names.get(member.bls_key, member.name)
+        if name != member.name:
+            raise NetworkFileError(
+                f"it calls the member {name!r} {member.name!r}; a member in office keeps its name"
+            )
 
 
 def sign(file: EpochFile, key: BlsKey) -> EpochFile:
@@ -230,6 +260,23 @@ def load(path: Path) -> EpochFile:
         return decode(content)
     except NetworkFileError as error:
         raise NetworkFileError(f"{path} is not valid: {error}") from None
+
+
+def load_base(path: Path) -> EpochFile | NetworkFile:
+    """Return the configuration of an epoch: a committee file if it is of the first one.
+
+    Raises `NetworkFileError`.
+    """
+    content = read_bounded(path, "configuration", NETWORK_FILE_BYTES_MAX)
+    try:
+        epoch = msgspec.json.decode(content, type=_OfEpoch).epoch
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        epoch = None
+    if epoch is None:
+        raise NetworkFileError(
+            f"{path} is neither a committee file nor the configuration of a later epoch"
+        )
+    return load(path) if epoch else network_file.load(path, allow_unsigned=True)
 
 
 def save(path: Path, file: EpochFile, *, replace: bool = False) -> None:

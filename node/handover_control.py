@@ -1,6 +1,7 @@
 """What an operator may ask of a running member about the next epoch; for any thread."""
 
 from collections.abc import Callable
+from dataclasses import asdict, replace
 
 from node import epoch_file
 from node.addresses import format_address
@@ -8,6 +9,8 @@ from node.candidates import Candidates, CandidateView
 from node.epoch_file import EpochFile
 from node.errors import CheckFailed
 from node.running_epoch import RunningEpoch
+from node.runtime import wall_clock_ms
+from node.validity import days_left
 
 
 class HandoverControl:
@@ -25,6 +28,7 @@ class HandoverControl:
             "epoch": epoch.context.epoch,
             "configuration": "0x" + epoch.context.configuration.hash.hex(),
             "valid_until_ms": epoch.valid_until_ms,
+            "days_left": days_left(epoch.valid_until_ms, wall_clock_ms()),
             "members": list(epoch.member_names),
             "quorum": epoch.context.q,
             "candidates": [_described(epoch, view) for view in views],
@@ -34,12 +38,13 @@ class HandoverControl:
         """Propose the configuration in a file's content."""
         epoch, candidates = self._member()
         file = epoch_file.decode(content)
-        return _described(epoch, candidates.propose(epoch_file.to_document(file)))
+        document = epoch_file.to_document(file)
+        return _described(epoch, candidates.propose(document, wall_clock_ms()))
 
     def approve(self, configuration_hash: bytes) -> dict[str, object]:
         """Approve of a configuration that somebody proposes."""
         epoch, candidates = self._member()
-        return _described(epoch, candidates.approve(configuration_hash))
+        return _described(epoch, candidates.approve(configuration_hash, wall_clock_ms()))
 
     def _member(self) -> tuple[RunningEpoch, Candidates]:
         epoch, candidates = self._present()
@@ -55,6 +60,8 @@ def describe(file: EpochFile) -> dict[str, object]:
         "network": "0x" + file.network.hex(),
         "epoch": file.epoch,
         "valid_until_ms": file.valid_until_ms,
+        "days_left": days_left(file.valid_until_ms, wall_clock_ms()),
+        "timing": asdict(file.timing),
         "feeds": [feed.pair for feed in file.table.feeds],
         "members": [
             {
@@ -68,14 +75,34 @@ def describe(file: EpochFile) -> dict[str, object]:
     }
 
 
+def differences(epoch: RunningEpoch, file: EpochFile) -> dict[str, object]:
+    """Return all in which a next configuration differs from the one in office."""
+    now = {member.bls_key: replace(member, registration=None) for member in epoch.members}
+    then = {member.bls_key: replace(member, registration=None) for member in file.members}
+    timing = asdict(file.timing)
+    return {
+        "added": [m.name for key, m in then.items() if key not in now],
+        "removed": [m.name for key, m in now.items() if key not in then],
+        "changed": [m.name for key, m in then.items() if key in now and m != now[key]],
+        "timing_changed": {
+            name: timing[name]
+            for name, value in asdict(epoch.context.configuration.timing).items()
+            if timing[name] != value
+        },
+        "feeds_added": [feed.pair for feed in file.table.feeds[epoch.table.count :]],
+        "feeds_changed": [
+            feed.pair
+            for feed, before in zip(file.table.feeds, epoch.table.feeds, strict=False)
+            if feed != before
+        ],
+    }
+
+
 def _described(epoch: RunningEpoch, view: CandidateView) -> dict[str, object]:
     names = epoch.member_names
-    now = {member.bls_key for member in epoch.members}
-    then = {member.bls_key for member in view.file.members}
     return {
         **describe(view.file),
-        "added": [m.name for m in view.file.members if m.bls_key not in now],
-        "removed": [m.name for m in epoch.members if m.bls_key not in then],
+        **differences(epoch, view.file),
         "proposed_by": [names[member] for member in view.proposed_by],
         "approved_by": [names[member] for member in view.approved_by],
         "approvals_missing": max(0, epoch.context.q - len(view.approved_by)),

@@ -64,7 +64,10 @@ class MemberRecord:
         """Raise `ValueError` unless the member's checked BLS key signed for this network."""
         point = check_bls_public_key(self.bls_key)
         if self.registration is None:
-            raise ValueError("it is not signed")
+            raise ValueError(
+                "it has not signed for this network; its operator runs `didyma network sign`, or "
+                "`didyma committee sign` to join a later epoch"
+            )
         if not is_bls_signature(self.registration, point, self.digest(network)):
             raise ValueError("the registration was not signed by the BLS key for this network")
 

@@ -1,17 +1,19 @@
-"""Whether a report is genuine, judged by a committee file alone: no node, no network, no clock."""
+"""Whether a report is genuine, judged by its epoch's committee alone: no node, network or clock."""
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from typing import Protocol
 
 from blspy import G1Element, G2Element, PopSchemeMPL
 
 from aggregation.encoding import feed_root
-from consensus.committee import signers_of
+from aggregation.table import FeedTable
+from consensus.committee import EpochContext, signers_of
 from consensus.types import BITMAP_BYTES
 from contracts.client import encode_push
 from contracts.points import decompress_g2
 from node.errors import CheckFailed, Problem
-from node.network_file import NetworkFile
+from node.registration import MemberRecord
 from node.report import (
     Report,
     ReportError,
@@ -26,7 +28,46 @@ class ReportNotGenuine(CheckFailed):
     """A report is malformed, or something in it is not what a quorum of the committee signed."""
 
 
-def verify_report(content: bytes, network: NetworkFile) -> Report:
+class Committee(Protocol):
+    """Who signs the reports of one epoch: a committee file, or a proven later epoch."""
+
+    @property
+    def name(self) -> str:
+        """The network's name."""
+        ...
+
+    @property
+    def context(self) -> EpochContext:
+        """The epoch, as the consensus sees it."""
+        ...
+
+    @property
+    def table(self) -> FeedTable:
+        """Its feeds."""
+        ...
+
+    @property
+    def members(self) -> Sequence[MemberRecord]:
+        """Its members, by index."""
+        ...
+
+    @property
+    def member_names(self) -> Sequence[str]:
+        """Their names, by index."""
+        ...
+
+    @property
+    def valid_until_ms(self) -> int:
+        """When its reports cease to be taken (Unix ms)."""
+        ...
+
+
+def epoch_of(content: bytes) -> int:
+    """Return which epoch a report says it is of; raise `ReportNotGenuine` if it is no report."""
+    return _decode(content).report.epoch
+
+
+def verify_report(content: bytes, network: Committee) -> Report:
     """Return the report in a file if everything in it holds; raise `ReportNotGenuine`.
 
     The id is recomputed from the header and the committee's own domain, the feed root from the
@@ -53,12 +94,12 @@ def _decode(content: bytes) -> ReportFile:
     return file
 
 
-def _disagreements(file: ReportFile, network: NetworkFile) -> Iterator[tuple[str, str]]:
+def _disagreements(file: ReportFile, network: Committee) -> Iterator[tuple[str, str]]:
     report, context = file.report, network.context
     if report.network != context.network:
         yield "network", f"is not {network.name}, whose id is 0x{context.network.hex()}"
     if report.epoch != context.epoch:
-        yield "epoch", f"is not {context.epoch}, the epoch of the committee file"
+        yield "epoch", f"is not {context.epoch}, the epoch of the committee"
     if report.header.view == 0:
         yield "header.view", "is 0, which is the genesis and has no report"
     if report.header.observed_at_ms > network.valid_until_ms:
@@ -73,7 +114,7 @@ def _disagreements(file: ReportFile, network: NetworkFile) -> Iterator[tuple[str
         yield "calldata.push", "does not push this report"
 
 
-def _answer_disagreements(report: Report, network: NetworkFile) -> Iterator[tuple[str, str]]:
+def _answer_disagreements(report: Report, network: Committee) -> Iterator[tuple[str, str]]:
     feeds = [(feed.pair, feed.decimals) for feed in network.table.feeds]
     try:
         answers = answers_of(report.words, feeds)
@@ -84,7 +125,7 @@ def _answer_disagreements(report: Report, network: NetworkFile) -> Iterator[tupl
         yield "answers", "are not what the words say of the committee's feeds"
 
 
-def _certificate_disagreements(report: Report, network: NetworkFile) -> Iterator[tuple[str, str]]:
+def _certificate_disagreements(report: Report, network: Committee) -> Iterator[tuple[str, str]]:
     context = network.context
     signers = signers_of(report.bitmap.to_bytes(BITMAP_BYTES, "big"))
     if any(signer >= context.n for signer in signers):

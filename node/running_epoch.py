@@ -1,5 +1,6 @@
 """One epoch as a node runs it, and the way from one to the next."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -98,6 +99,15 @@ class RunningEpoch:
             raise InvalidMessage("a deciding block that decides something else")
         if block.header.observed_at_ms != certificate.observed_at_ms:
             raise InvalidMessage("a handover certificate with another time than its block")
+        if certificate.observed_at_ms > self.valid_until_ms:
+            raise InvalidMessage("a handover after the configuration's valid-until")
+        try:
+            file = from_document(change.document)
+            file.check_follows(context, self.table)
+        except NetworkFileError as error:
+            raise InvalidMessage(f"a decided configuration that is not valid: {error}") from None
+        if file.configuration.hash != certificate.configuration_hash:
+            raise InvalidMessage("a deciding block whose document has another hash")
         try:
             state = decode_state(successor.state)
         except ValueError as error:
@@ -111,11 +121,7 @@ class RunningEpoch:
         state = decode_state(successor.state)
         assert change is not None
         assert isinstance(state, DecidedState)
-        try:
-            file = from_document(change.document)
-        except NetworkFileError as error:
-            raise InvalidMessage(f"a decided configuration that is not valid: {error}") from None
-        return self._followed_by(file, state.agreed, successor)
+        return self._followed_by(from_document(change.document), state.agreed, successor)
 
     def _followed_by(
         self, file: EpochFile, agreed: AgreedState, successor: Successor
@@ -144,6 +150,23 @@ def stored_epochs(network: NetworkFile, store: Store) -> list[RunningEpoch]:
     while (stored := store.successor(epochs[-1].context.domain)) is not None:
         epochs.append(epochs[-1].next(decode_successor(stored)))
     return epochs
+
+
+def check_joined(file: EpochFile, epochs: Sequence[RunningEpoch]) -> None:
+    """Check that the epoch which a node joins is the one in its file; raise `NetworkFileError`.
+
+    Another one was approved instead, or somebody who has the keys of an old committee invents a
+    network for this node alone.
+    """
+    for epoch in epochs:
+        configuration_hash = epoch.context.configuration.hash
+        if epoch.context.epoch == file.epoch and configuration_hash != file.configuration.hash:
+            raise NetworkFileError(
+                f"the network went on to epoch {file.epoch} with the configuration "
+                f"0x{configuration_hash.hex()}, but node.epoch_file is of "
+                f"0x{file.configuration.hash.hex()}. Ask operators whom you trust which is in "
+                "office; if it is the first, set node.epoch_file to its file"
+            )
 
 
 def encode_successor(successor: Successor) -> bytes:

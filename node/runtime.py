@@ -18,6 +18,7 @@ from aggregation.encoding import words_of
 from aggregation.observation import ObservationBody
 from consensus import effects as fx
 from consensus import messages as wire
+from consensus.committee import signers_of
 from consensus.core import Core
 from consensus.digests import timeout_digest
 from consensus.errors import InvalidMessage
@@ -25,6 +26,7 @@ from consensus.handover import Terms, terms_in
 from consensus.messages import QC, TC, Block
 from consensus.payload import State
 from node.candidates import Candidates
+from node.epoch_file import from_document
 from node.epoch_state import agreed_in, encode_state
 from node.errors import NetworkFileError
 from node.journal import Journal
@@ -212,7 +214,9 @@ class Runtime:
                     await trio.to_thread.run_sync(
                         self._epoch.check, message, limiter=self._verifying
                     )
-                    await self._end(message)
+                    # Between two events: none that is being performed may sign after the end.
+                    async with self._turn:
+                        await self._end(message)
                 else:
                     await self._step(lambda m=message: self._handle(member, m))  # type: ignore[misc]
             except InvalidMessage as error:
@@ -258,7 +262,12 @@ class Runtime:
             self._candidates.take(member, candidate)
         except NetworkFileError as error:
             raise InvalidMessage(f"a candidate that cannot follow: {error}") from None
-        _log.info("committee.candidate", member=member, approved=candidate.share is not None)
+        _log.info(
+            "committee.candidate",
+            member=self._epoch.member_names[member],
+            approved=candidate.share is not None,
+            configuration="0x" + from_document(candidate.document).configuration.hash.hex(),
+        )
         self._offer_change()
 
     def _offer_change(self) -> None:
@@ -284,6 +293,8 @@ class Runtime:
 
     async def _end(self, successor: wire.Successor) -> None:
         """Leave the epoch for good: make durable how it ended, then stop."""
+        if self._successor is not None:
+            return
         domain = self._context.domain
         await trio.to_thread.run_sync(
             self._store.save_successor, domain, encode_successor(successor)
@@ -291,6 +302,12 @@ class Runtime:
         if self._journal is not None:
             terms = terms_in(self._context, successor.certificate)
             self._journal.handed_over(terms, successor)
+        signers = signers_of(successor.certificate.bitmap)
+        _log.info(
+            "epoch.handed_over",
+            epoch=self._context.epoch,
+            signers=[self._epoch.member_names[signer] for signer in signers],
+        )
         self._successor = successor
         self._nursery.cancel_scope.cancel()
 
@@ -576,6 +593,13 @@ class Runtime:
             parent_id = self._context.id_of(block.justify)
             self._journal.committed(domain, effect.block_id, block, parent_id)
         self._events.committed(effect.block_id, block, effect.state)
+        if effect.successor is not None:
+            _log.info(
+                "epoch.decided",
+                epoch=self._context.epoch,
+                view=block.view,
+                next_configuration="0x" + effect.successor.hex(),
+            )
 
     async def _keep_evidence(self, effect: fx.Equivocation) -> None:
         """Check both shares of an offence, then keep them: one bad share proves nothing."""

@@ -128,6 +128,8 @@ class Switchboard:
         self._serving: dict[int, trio.CancelScope] = {}
         self._nursery: trio.Nursery
         self._joining: trio.MemorySendChannel[tuple[int, wire.Successor]] | None = None
+        self.informed: set[int] = set()
+        """Peers that were given the proof of how the newest epoch that is over ended."""
         self.ignored = 0
         """Frames of epochs that are neither present, nor next, nor known to be over."""
 
@@ -145,6 +147,7 @@ class Switchboard:
         self._network = None
         self._ended[epoch.context.epoch] = epoch
         self._next = epoch.context.epoch + 1
+        self.informed.clear()
 
     def ask_successor(self, peer: int, epoch: int) -> None:
         """Ask a peer how an epoch ended, unless that was done just now."""
@@ -277,7 +280,9 @@ class Switchboard:
         finally:
             self._loading.discard(peer)
         if answer is not None:
-            self.links.send(peer, sealed(context.epoch, answer))
+            sent = self.links.send(peer, sealed(context.epoch, answer))
+            if sent and isinstance(answer, wire.Successor) and context.epoch + 1 == self._next:
+                self.informed.add(peer)
 
     async def _tell(self, peer: int, epoch: RunningEpoch) -> None:
         stored = await trio.to_thread.run_sync(self._store.successor, epoch.context.domain)

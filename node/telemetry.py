@@ -276,6 +276,7 @@ class Telemetry:
         self,
         *,
         not_ready: Sequence[str],
+        warnings: Sequence[str] = (),
         **parts: object,
     ) -> NodeView:
         """Return the node's view; `parts` are its peers, sources and chains."""
@@ -293,6 +294,7 @@ class Telemetry:
             latencies=(self._tick.view(), self._round.view()),
             evidence=self._evidence,
             not_ready=tuple(not_ready),
+            warnings=tuple(warnings),
             **parts,  # type: ignore[arg-type]
         )
 

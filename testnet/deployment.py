@@ -21,7 +21,7 @@ DEVIATION_PPM_MAX = 500
 HEARTBEAT_MS_MAX = 12_000
 """With these, hardly any minute of the market lacks an update for either reason."""
 
-_VALID_MS = 30 * 24 * 3_600_000
+_VALID_MS = 365 * 24 * 3_600_000
 _INTERVAL_MS_USUAL = 250
 PORTS_PER_NODE = 4
 

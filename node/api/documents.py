@@ -3,6 +3,7 @@
 from dataclasses import asdict
 
 from node.api.view import FeedView, NodeView, PublishedReport
+from node.validity import days_left
 
 Document = dict[str, object]
 
@@ -46,6 +47,11 @@ def public_status(
         "network": {"name": identity.network_name, "id": identity.network},
         "epoch": view.epoch,
         "domain": identity.domain,
+        "configuration": {
+            "hash": view.committee.configuration_hash,
+            "valid_until_ms": view.committee.valid_until_ms,
+            "days_left": days_left(view.committee.valid_until_ms, now_ms),
+        },
         "node": {
             "version": identity.version,
             "member": identity.member,
@@ -53,6 +59,7 @@ def public_status(
         },
         "ready": not reasons,
         "reasons": reasons,
+        "warnings": list(view.warnings),
         "view": view.view,
         "height": view.height,
         "rounds_certified": view.rounds_certified,

@@ -32,8 +32,9 @@ _PATHS = {
     "/v1/reports/{view}": "the report of one view; ?epoch= for an earlier epoch",
     "/v1/reports?at_ms=": "the newest report observed at or before a Unix time in milliseconds",
     "/v1/feeds": "every feed's price, confidence, status, age, sources and observers",
-    "/v1/committee": "members, keys and quorum of the epoch",
-    "/v1/network": "the network file, from which a report can be verified without any node",
+    "/v1/committee": "members, keys and quorum of the epoch in office",
+    "/v1/network": "the network file: the first epoch, from which reports and epochs are verified",
+    "/v1/epochs": "every epoch, with the proof of how it ended; ?from= for the pages that follow",
     "/v1/status": "what this node does",
     "/v1/stream": "WebSocket: every new report",
     "/v1/events": "server-sent events: every new report",
@@ -62,6 +63,14 @@ class ReportArchive(Protocol):
         ...
 
 
+class Epochs(Protocol):
+    """Where the network's epochs are read; called in worker threads, may raise `StoreError`."""
+
+    def page(self, first: int) -> bytes | None:
+        """Return some epochs as JSON, from one on; None if that has not begun."""
+        ...
+
+
 class PublicApi:
     """The handlers of the public listener."""
 
@@ -70,6 +79,7 @@ class PublicApi:
         cell: ViewCell,
         archive: ReportArchive,
         network_file: bytes,
+        epochs: Epochs | None,
         hub: ReportHub,
         complete: CompleteReports,
         metrics: Metrics,
@@ -78,6 +88,7 @@ class PublicApi:
         self._cell = cell
         self._archive = archive
         self._network_file = network_file
+        self._epochs = epochs
         self._hub = hub
         self._complete = complete
         self._metrics = metrics
@@ -99,6 +110,8 @@ class PublicApi:
         app.router.add_get("/v1/feeds", self._feeds)
         app.router.add_get("/v1/committee", self._committee)
         app.router.add_get("/v1/network", self._network)
+        if self._epochs is not None:
+            app.router.add_get("/v1/epochs", self._epoch_page)
         app.router.add_get("/v1/status", self._status)
         app.router.add_get("/v1/stream", self._stream, allow_head=False)
         app.router.add_get("/v1/events", self._events, allow_head=False)
@@ -205,6 +218,21 @@ class PublicApi:
     async def _network(self, request: web.Request) -> web.Response:
         query_of(request)
         return cached_response(request, self._network_file, "public, max-age=60")
+
+    async def _epoch_page(self, request: web.Request) -> web.Response:
+        query = query_of(request, "from")
+        first = integer("from", query["from"]) if "from" in query else 0
+        assert self._epochs is not None
+        async with self._archive_places:
+            page = await asyncio.to_thread(self._epochs.page, first)
+        if page is None:
+            raise ApiError(
+                404,
+                "no_such_epoch",
+                f"epoch {first} has not begun",
+                "ask from 0, and for the page that each one names as `next`",
+            )
+        return cached_response(request, page, _REVALIDATE)
 
     async def _status(self, request: web.Request) -> web.Response:
         query_of(request)

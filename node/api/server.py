@@ -11,7 +11,7 @@ from node.api.calldata import CompleteReports
 from node.api.gate import Gate
 from node.api.limits import ApiLimits, is_loopback
 from node.api.operators import control_application, metrics_application
-from node.api.public import PublicApi, ReportArchive
+from node.api.public import Epochs, PublicApi, ReportArchive
 from node.api.streams import ReportHub
 from node.api.view import PublishedReport, ViewCell
 from node.api.view_metrics import ViewCollector
@@ -50,6 +50,7 @@ class ApiServer:
         archive: ReportArchive,
         network_file: bytes,
         metrics: Metrics,
+        epochs: Epochs | None = None,
         limits: ApiLimits | None = None,
         handover: HandoverControl | None = None,
     ) -> None:
@@ -57,6 +58,7 @@ class ApiServer:
         self._cell = cell
         self._archive = archive
         self._network_file = network_file
+        self._epochs = epochs
         self._metrics = metrics
         self._handover = handover
         self._limits = limits or ApiLimits()
@@ -94,6 +96,7 @@ class ApiServer:
             self._cell,
             self._archive,
             self._network_file,
+            self._epochs,
             self._hub,
             self._complete,
             self._metrics,

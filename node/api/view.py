@@ -193,6 +193,7 @@ class NodeView:
     """Everything that the API, `didyma status` and the metrics know of the node at one moment.
 
     `not_ready` says why the node does not do all that it should, for an operator; empty if it does.
+    `warnings` say what will keep it from that unless somebody acts.
     `made_at_ns` is `time.monotonic_ns()`: an old view means that the consensus has stopped.
     """
 
@@ -212,6 +213,7 @@ class NodeView:
     latencies: tuple[LatencyView, ...] = ()
     evidence: int = 0
     not_ready: tuple[str, ...] = ()
+    warnings: tuple[str, ...] = ()
 
     @property
     def epoch(self) -> int:

@@ -1,5 +1,6 @@
 """The metrics that are read from the newest `NodeView` at each scrape: the two always agree."""
 
+import time
 from collections.abc import Iterable, Iterator, Sequence
 
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
@@ -72,6 +73,16 @@ class ViewCollector(Collector):
             ("epoch_number", "The epoch that the node takes part in.", view.epoch),
             ("view_number", "The view that the node is in.", view.view),
             ("committed_height_blocks", "Height of the final chain.", view.height),
+            (
+                "configuration_valid_until_seconds",
+                "When the configuration in office ends and the network with it, Unix seconds.",
+                _seconds(committee.valid_until_ms),
+            ),
+            (
+                "configuration_left_seconds",
+                "Time until then; below 0 the network is over.",
+                committee.valid_until_ms / 1000 - time.time(),
+            ),
             ("committee_members", "Members of the committee.", len(committee.members)),
             ("committee_quorum_members", "Votes that make a certificate.", committee.quorum),
             (

@@ -1,5 +1,6 @@
 """Change the committee: make, sign, propose and approve the next epoch's configuration."""
 
+import re
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -56,41 +57,42 @@ def create(
     from dataclasses import asdict, replace
 
     from feeds.catalogue import load_catalogue
-    from node import epoch_file, network_file
+    from node import epoch_file
     from node.errors import NetworkFileError
     from node.registration import load_registration
 
-    try:
-        file = epoch_file.load(base)
-        office = (file.network, file.epoch, file.valid_until_ms)
-        timing, table, members = file.timing, file.table, file.members
-        name = file.name
-    except NetworkFileError:
-        first = network_file.load(base)
-        office = (first.network, 0, first.valid_until_ms)
-        timing, table, members, name = first.timing, first.table, first.members, first.name
-    unknown = set(removed) - {member.name for member in members}
-    if unknown:
-        raise NetworkFileError(f"{sorted(unknown)[0]!r} is no member in {base}")
+    office = epoch_file.load_base(base)
+    epoch = office.epoch if isinstance(office, epoch_file.EpochFile) else 0
+    table, names = office.table, office.member_names
+    for member in removed:
+        if member not in names:
+            raise NetworkFileError(
+                f"{member!r} is no member in {base}; its members are {', '.join(names)}"
+            )
     if catalogue is not None:
         try:
             table = load_catalogue(catalogue)
         except (ValueError, OSError) as error:
             raise NetworkFileError(f"the catalogue is not usable: {error}") from None
-    network, epoch, valid_until_ms = office
     # What a newcomer signed before was for no network in particular.
     newcomers = [replace(load_registration(path), registration=None) for path in added]
     made = epoch_file.EpochFile(
-        name,
-        network,
+        office.name,
+        office.network,
         epoch + 1,
-        max(time.time_ns() // 1_000_000 + valid_days * _DAY_MS, valid_until_ms + 1),
-        parse_timing(timings, asdict(timing)),
+        max(time.time_ns() // 1_000_000 + valid_days * _DAY_MS, office.valid_until_ms + 1),
+        parse_timing(timings, asdict(office.timing)),
         table,
-        (*(member for member in members if member.name not in removed), *newcomers),
+        (*(member for member in office.members if member.name not in removed), *newcomers),
     )
     epoch_file.save(out, made)
-    _emit_file(made, out, f"Wrote {out}.")
+    signs = ", ".join(made.unsigned)
+    _emit_file(
+        made,
+        out,
+        f"Wrote {out}. "
+        + (f"Next `didyma committee sign` by {signs}." if signs else "Nobody has to sign it."),
+    )
 
 
 @committee.command()
@@ -131,13 +133,18 @@ def merge(copies: tuple[Path, ...], out: Path) -> None:
 @click.argument("path", type=_file)
 @json_option
 def show(path: Path) -> None:
-    """Check every proof in a configuration, and show what it says."""
+    """Check every proof in a configuration, or in a committee file, and show what it says."""
     from node import epoch_file
+    from node.cli.network import emit_network
 
-    file = epoch_file.load(path)
+    file = epoch_file.load_base(path)
+    if not isinstance(file, epoch_file.EpochFile):
+        emit_network(file, path, f"{path} is valid. It is of the first epoch.")
+        return
     if not file.unsigned:
         file.check_proofs()
-    _emit_file(file, path, f"{path} is {'not signed by all' if file.unsigned else 'valid'}.")
+    missing = f"not signed yet by {', '.join(file.unsigned)}" if file.unsigned else "valid"
+    _emit_file(file, path, f"{path} is {missing}.")
 
 
 @committee.command()
@@ -164,16 +171,40 @@ def propose(path: Path, url: str | None, config_file: Path) -> None:
 @config_option
 @json_option
 def approve(configuration: str, url: str | None, config_file: Path) -> None:
-    """Approve, in this member's name, of the proposed CONFIGURATION (its hash, from `status`)."""
+    """Approve, in this member's name, of the proposed CONFIGURATION.
+
+    Give its hash, from `status`, or the file that you looked at: then what is proposed must be what
+    is in the file. An approval that was sent may be used until the epoch ends, also if the member
+    approves of another configuration later.
+    """
     import json
 
     from node.cli.node_client import post
     from node.cli.node_url import node_url
 
     base = node_url(url, config_file, "control")
-    content = json.dumps({"configuration": configuration}).encode()
+    content = json.dumps({"configuration": _hash_in(configuration)}).encode()
     answer = post(base, "/v1/handover/approve", content)
-    emit(answer, "\n".join(["Approved.", *lines_of(answer)]))
+    missing = answer.get("approvals_missing") if isinstance(answer, dict) else None
+    headline = "Approved; a quorum approves, so the next leader has it decided."
+    if missing:
+        headline = f"Approved; {missing} more {'is' if missing == 1 else 'are'} needed."
+    emit(answer, "\n".join([headline, *lines_of(answer)]))
+
+
+def _hash_in(configuration: str) -> str:
+    from node import epoch_file
+
+    text = configuration.lower()
+    if re.fullmatch(r"0x[0-9a-f]{64}", text):
+        return text
+    if Path(configuration).is_file():
+        return "0x" + epoch_file.load(Path(configuration)).configuration.hash.hex()
+    raise click.BadParameter(
+        f"{configuration!r} is neither a hash (0x and 64 hexadecimal digits, see `didyma committee "
+        "status`) nor a file",
+        param_hint="CONFIGURATION",
+    )
 
 
 @committee.command()
@@ -187,6 +218,50 @@ def status(url: str | None, config_file: Path) -> None:
 
     answer = get(node_url(url, config_file, "control"), "/v1/handover", 5)
     emit(answer, "\n".join(lines_of(answer)))
+
+
+@committee.command()
+@click.option(
+    "--network",
+    "network_path",
+    type=_file,
+    default="network.json",
+    show_default=True,
+    help="The committee file, from a source that you trust.",
+)
+@click.option("--out", type=_file, help="Keep what the node said, for `didyma reports verify`.")
+@click.option("--url", help="The API listener of any node; by default the configuration's.")
+@config_option
+@json_option
+def history(network_path: Path, out: Path | None, url: str | None, config_file: Path) -> None:
+    """Show every epoch, each proven by the one before it, from the committee file on."""
+    from node import epoch_history, network_file
+    from node.cli.epoch_pages import fetch_history
+    from node.cli.node_url import node_url
+    from node.validity import day_of
+
+    network = network_file.load(network_path)
+    page = fetch_history(node_url(url, config_file, "api"))
+    epochs = epoch_history.follow(network, page)
+    if out is not None:
+        epoch_history.save(out, page)
+    ended = {entry.epoch: entry.ended for entry in page.epochs}
+    rows = []
+    for epoch in epochs:
+        how = ended.get(epoch.context.epoch)
+        rows.append(
+            {
+                "epoch": epoch.context.epoch,
+                "configuration": "0x" + epoch.context.configuration.hash.hex(),
+                "began": day_of(epoch.context.genesis_time_ms),
+                "valid_until": day_of(epoch.valid_until_ms),
+                "quorum": epoch.context.q,
+                "members": list(epoch.member_names),
+                "handed_over_by": [] if how is None else list(how.signers),
+            }
+        )
+    document = {"network": "0x" + network.network.hex(), "epochs": rows}
+    emit(document, "\n".join(["Every proof holds.", *lines_of(document)]))
 
 
 def _emit_file(file: "EpochFile", path: Path, headline: str) -> None:

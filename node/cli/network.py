@@ -83,7 +83,7 @@ def create(
         timing=timing,
     )
     network_file.save(out, made)
-    _emit_network(made, out, f"Wrote {out}. Each member now runs `didyma network sign`.")
+    emit_network(made, out, f"Wrote {out}. Each member now runs `didyma network sign`.")
 
 
 @network.command()
@@ -115,7 +115,7 @@ def sign(path: Path | None, out: Path | None, config_file: Path) -> None:
         network_file.save(path, signed, replace=True)
     else:
         network_file.save(out, signed)
-    _emit_network(signed, out or path, f"Signed {out or path}.")
+    emit_network(signed, out or path, f"Signed {out or path}.")
 
 
 @network.command()
@@ -128,7 +128,7 @@ def merge(copies: tuple[Path, ...], out: Path) -> None:
 
     united = network_file.merge([network_file.load(path, allow_unsigned=True) for path in copies])
     network_file.save(out, united)
-    _emit_network(united, out, f"Wrote {out}.")
+    emit_network(united, out, f"Wrote {out}.")
 
 
 @network.command()
@@ -138,7 +138,7 @@ def show(path: Path) -> None:
     """Check every proof in a committee file, and show what it says."""
     from node import network_file
 
-    _emit_network(network_file.load(path, allow_unsigned=True), path, f"{path} is valid.")
+    emit_network(network_file.load(path, allow_unsigned=True), path, f"{path} is valid.")
 
 
 def parse_timing(assignments: tuple[str, ...], base: Mapping[str, int] | None = None) -> "Timing":
@@ -160,15 +160,21 @@ def parse_timing(assignments: tuple[str, ...], base: Mapping[str, int] | None = 
         raise click.BadParameter(str(error), param_hint="--timing") from None
 
 
-def _emit_network(found: "NetworkFile", path: Path, headline: str) -> None:
+def emit_network(found: "NetworkFile", path: Path, headline: str) -> None:
+    """Print what a committee file says."""
     from node.addresses import format_address
+    from node.validity import day_of, days_left
 
     context = found.context
+    left = days_left(found.valid_until_ms, time.time_ns() // 1_000_000)
     document = {
         "file": str(path),
         "name": found.name,
         "network": "0x" + found.network.hex(),
         "genesis": "0x" + context.genesis_id.hex(),
+        "epoch": 0,
+        "valid_until_ms": found.valid_until_ms,
+        "days_left": left,
         "n": context.n,
         "faulty_max": context.f,
         "quorum": context.q,
@@ -191,6 +197,8 @@ def _emit_network(found: "NetworkFile", path: Path, headline: str) -> None:
 {headline}
   network     {found.name} 0x{found.network.hex()}
   genesis     0x{context.genesis_id.hex()}
+  epoch       0, the first; later ones: `didyma committee history`
+  valid until {day_of(found.valid_until_ms)} ({left} days left)
   members     {", ".join(found.member_names)} (n = {context.n}, quorum {context.q})
   feeds       {", ".join(feed.pair for feed in found.table.feeds)}
   signatures  {signatures}""",

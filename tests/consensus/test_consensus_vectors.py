@@ -6,24 +6,30 @@ nothing else.
 """
 
 import json
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
 import pytest
-from blspy import PopSchemeMPL
+from blspy import G2Element, PopSchemeMPL
 
 from consensus.committee import (
     Configuration,
     EpochContext,
     Member,
     Timing,
+    bitmap_of,
     network_id,
     registration_digest,
 )
 from consensus.digests import (
+    TAG_APPROVAL,
+    TAG_CHANGE,
     TAG_CONFIGURATION,
+    TAG_DECIDED,
     TAG_DOMAIN,
     TAG_GENESIS,
+    TAG_HANDOVER,
     TAG_KEY_LIST,
     TAG_LINK,
     TAG_NETWORK,
@@ -32,13 +38,15 @@ from consensus.digests import (
     TAG_TIMEOUT,
     TAG_TIMING,
     TAG_VOTE,
+    domain_digest,
     genesis_id,
     keccak,
     link_digest,
     proposal_digest,
     timeout_digest,
 )
-from consensus.messages import QC, TC, Header, TimeoutGroup
+from consensus.handover import approval_digest, change_digest, decided_digest, terms_of
+from consensus.messages import QC, TC, Change, HandoverCertificate, Header, TimeoutGroup
 from contracts.points import decompress_g1, decompress_g2
 from node.keys.bls_key import BlsKey
 from node.keys.identity_key import IdentityKey
@@ -50,6 +58,9 @@ TIMING = Timing()
 VALID_UNTIL_MS = 1_900_000_000_000
 GENESIS_MS = 1_700_000_000_000
 FEED_TABLE = bytes([0xFE]) * 32
+NEXT_TIMING = Timing(500, 2000, 60, 2500, 600, 4000)
+NEXT_FEED_TABLE = bytes([0xFD]) * 32
+DOCUMENT = b"the next configuration in full"
 STATE = bytes([0x51]) * 32
 
 
@@ -66,22 +77,167 @@ def numbers(*values: int) -> bytes:
 
 
 class Keys:
-    """Four members."""
+    """Four members, and the five of the next epoch: the first leaves, two come."""
 
     def __init__(self) -> None:
-        seeds = [bytes([i]) * 32 for i in range(1, 5)]
+        seeds = [bytes([i]) * 32 for i in range(1, 7)]
         self.bls = [BlsKey(bytes(PopSchemeMPL.key_gen(seed))) for seed in seeds]
         self.identities = [IdentityKey(seed) for seed in seeds]
         members = tuple(
             Member(decompress_g1(b.public_key), b.public_key, i.public_key, bytes([n]) * 20)
             for n, (b, i) in enumerate(zip(self.bls, self.identities, strict=True), 1)
         )
-        configuration = Configuration(members, FEED_TABLE, TIMING, VALID_UNTIL_MS)
+        configuration = Configuration(members[:4], FEED_TABLE, TIMING, VALID_UNTIL_MS)
         network = network_id("vectors", configuration.hash)
         self.context = EpochContext(network, 7, configuration, STATE, GENESIS_MS)
+        self.next = Configuration(
+            members[1:], NEXT_FEED_TABLE, NEXT_TIMING, VALID_UNTIL_MS + 31_536_000_000
+        )
 
     def signer(self, member: int) -> Signer:
         return Signer(self.context.domain, self.bls[member], self.identities[member])
+
+
+def key_list_preimage(configuration: Configuration) -> bytes:
+    records = b"".join(
+        m.bls_key + m.ed25519_key + bytes(12) + m.operator for m in configuration.members
+    )
+    return TAG_KEY_LIST + len(configuration.members).to_bytes(2, "big") + records
+
+
+def members_of(
+    network: bytes, configuration: Configuration, keys: list[BlsKey]
+) -> list[dict[str, str]]:
+    return [
+        {
+            "bls_key_eip2537": hexed(m.bls_key),
+            "bls_key": hexed(m.bls_key_compressed),
+            "ed25519_key": hexed(m.ed25519_key),
+            "operator": hexed(m.operator),
+            "proof_of_possession": hexed(key.proof_of_possession()),
+            "registration": hexed(
+                key.sign(registration_digest(network, m.operator, m.ed25519_key))
+            ),
+        }
+        for m, key in zip(configuration.members, keys, strict=True)
+    ]
+
+
+class End:
+    """How epoch 7 ends: a block of view 4 decides the configuration of epoch 8."""
+
+    def __init__(self, keys: Keys) -> None:
+        self.keys, self.context, self.next = keys, keys.context, keys.next
+        context, configuration = self.context, self.next
+        self.approval = approval_digest(context, configuration.hash, keccak(DOCUMENT))
+        self.approvals = {i: keys.bls[i].sign(self.approval) for i in (0, 1, 2)}
+        self.change = Change(
+            configuration.hash,
+            DOCUMENT,
+            bitmap_of(sorted(self.approvals)),
+            aggregate(self.approvals.values()),
+        )
+        observations = bytes([0x55]) * 32
+        state = bytes([0x56]) * 32
+        payload = change_digest(observations, self.change)
+        decided = decided_digest(state, 4, configuration.hash)
+        link = link_digest(bytes([0x57]) * 32, 3, 4, decided, payload)
+        self.block = Header(4, GENESIS_MS + 1000, bytes([0x58]) * 32, link)
+        deciding_id = self.block.id(context.domain)
+        self.terms = terms_of(context, configuration.hash, deciding_id, self.block.observed_at_ms)
+        self.shares = {i: keys.bls[i].sign(self.terms.digest) for i in (1, 2, 3)}
+        self.certificate = HandoverCertificate(
+            configuration.hash,
+            deciding_id,
+            self.block.observed_at_ms,
+            bitmap_of(sorted(self.shares)),
+            aggregate(self.shares.values()),
+        )
+        self.preimages = {
+            "approval": TAG_APPROVAL
+            + context.domain
+            + numbers(8)
+            + configuration.hash
+            + keccak(DOCUMENT),
+            "change": TAG_CHANGE
+            + observations
+            + configuration.hash
+            + keccak(DOCUMENT)
+            + self.change.bitmap
+            + self.change.aggregate,
+            "decided": TAG_DECIDED + state + numbers(4) + configuration.hash,
+            "handover": TAG_HANDOVER
+            + context.domain
+            + numbers(8)
+            + self.terms.next_domain
+            + deciding_id
+            + numbers(self.block.observed_at_ms),
+        }
+        self.digests = {
+            "approval": self.approval,
+            "change": payload,
+            "decided": decided,
+            "handover": self.terms.digest,
+        }
+
+    def next_preimages(self) -> dict[str, bytes]:
+        """Return how D of epoch 8 comes from its configuration."""
+        key_list = key_list_preimage(self.next)
+        timing = TAG_TIMING + numbers(500, 2000, 60, 2500, 600, 4000)
+        configuration = (
+            TAG_CONFIGURATION
+            + keccak(key_list)
+            + NEXT_FEED_TABLE
+            + keccak(timing)
+            + numbers(self.next.valid_until_ms)
+        )
+        domain = TAG_DOMAIN + self.context.network + numbers(8) + keccak(configuration)
+        genesis = TAG_GENESIS + keccak(domain) + self.terms.deciding_id + bytes([0x59]) * 32
+        return {
+            "key_list": key_list,
+            "timing": timing,
+            "configuration": configuration,
+            "domain": domain,
+            "genesis": genesis,
+        }
+
+    def vectors(self) -> dict[str, Any]:
+        context, configuration, terms = self.context, self.next, self.terms
+        return {
+            "epoch": terms.epoch,
+            "valid_until_ms": configuration.valid_until_ms,
+            "feed_table_digest": hexed(NEXT_FEED_TABLE),
+            "timing": {name: getattr(NEXT_TIMING, name) for name in NEXT_TIMING.__slots__},
+            "members": members_of(context.network, configuration, self.keys.bls[1:]),
+            "genesis_state_digest": hexed(bytes([0x59]) * 32),
+            "digests": {
+                name: {"preimage": hexed(preimage), "digest": hexed(keccak(preimage))}
+                for name, preimage in self.next_preimages().items()
+            },
+            "document": hexed(DOCUMENT),
+            "approvals": {str(i): hexed(share) for i, share in self.approvals.items()},
+            "change": {
+                "bitmap": hexed(self.change.bitmap),
+                "aggregate": hexed(self.change.aggregate),
+            },
+            "deciding_header": {
+                "id": hexed(terms.deciding_id),
+                "view": self.block.view,
+                "observed_at_ms": self.block.observed_at_ms,
+                "feed_root": hexed(self.block.feed_root),
+                "link": hexed(self.block.link),
+            },
+            "shares": {str(i): hexed(share) for i, share in self.shares.items()},
+            "certificate": {
+                "bitmap": hexed(self.certificate.bitmap),
+                "aggregate": hexed(self.certificate.aggregate),
+                "aggregate_affine": hexed(decompress_g2(self.certificate.aggregate)),
+            },
+        }
+
+
+def aggregate(shares: Iterable[bytes]) -> bytes:
+    return bytes(PopSchemeMPL.aggregate([G2Element.from_bytes(share) for share in shares]))
 
 
 def make() -> dict[str, Any]:
@@ -93,12 +249,10 @@ def make() -> dict[str, Any]:
     link = link_digest(context.genesis_id, 0, 1, bytes([0x52]) * 32, bytes([0x53]) * 32)
     header = Header(3, GENESIS_MS + 750, bytes([0x54]) * 32, link)
     header_id = header.id(domain)
-    key_records = b"".join(
-        m.bls_key + m.ed25519_key + bytes(12) + m.operator for m in configuration.members
-    )
-    key_list = TAG_KEY_LIST + (4).to_bytes(2, "big") + key_records
+    key_list = key_list_preimage(configuration)
     timing = TAG_TIMING + numbers(250, 1000, 50, 2000, 500, 3000)
     parts = keccak(key_list) + FEED_TABLE + keccak(timing) + numbers(VALID_UNTIL_MS)
+    end = End(keys)
     member = configuration.members[2]
     registration = registration_digest(context.network, member.operator, member.ed25519_key)
     preimages = {
@@ -125,6 +279,7 @@ def make() -> dict[str, Any]:
         + bytes(12)
         + member.operator
         + member.ed25519_key,
+        **end.preimages,
     }
     digests = {
         "key_list": keccak(key_list),
@@ -138,6 +293,7 @@ def make() -> dict[str, Any]:
         "timeout": timeout_digest(domain, 9, 3),
         "proposal": proposal_digest(header_id),
         "registration": registration,
+        **end.digests,
     }
     shares = {i: keys.signer(i).vote(header_id) for i in (0, 2, 3)}
     verifier = Verifier(context, 2)
@@ -153,19 +309,7 @@ def make() -> dict[str, Any]:
         "genesis_state_digest": hexed(STATE),
         "feed_table_digest": hexed(FEED_TABLE),
         "timing": {name: getattr(TIMING, name) for name in TIMING.__slots__},
-        "members": [
-            {
-                "bls_key_eip2537": hexed(m.bls_key),
-                "bls_key": hexed(m.bls_key_compressed),
-                "ed25519_key": hexed(m.ed25519_key),
-                "operator": hexed(m.operator),
-                "proof_of_possession": hexed(key.proof_of_possession()),
-                "registration": hexed(
-                    key.sign(registration_digest(context.network, m.operator, m.ed25519_key))
-                ),
-            }
-            for m, key in zip(configuration.members, keys.bls, strict=True)
-        ],
+        "members": members_of(context.network, configuration, keys.bls[:4]),
         "leader_order": list(context.leader_order),
         "digests": {
             name: {"preimage": hexed(preimages[name]), "digest": hexed(digests[name])}
@@ -196,6 +340,7 @@ def make() -> dict[str, Any]:
             ],
             "aggregate": hexed(tc.aggregate),
         },
+        "handover": end.vectors(),
     }
 
 
@@ -225,21 +370,7 @@ def test_the_genesis_of_a_later_epoch_holds_what_decided_it() -> None:
 
 
 def test_the_certificates_verify_from_the_json_alone(committed: Any) -> None:
-    members = tuple(
-        Member(
-            unhexed(m["bls_key_eip2537"]),
-            unhexed(m["bls_key"]),
-            unhexed(m["ed25519_key"]),
-            unhexed(m["operator"]),
-        )
-        for m in committed["members"]
-    )
-    configuration = Configuration(
-        members,
-        unhexed(committed["feed_table_digest"]),
-        Timing(**committed["timing"]),
-        committed["valid_until_ms"],
-    )
+    configuration = configuration_in(committed)
     context = EpochContext(
         network_id(committed["network"], configuration.hash),
         committed["epoch"],
@@ -270,6 +401,71 @@ def test_the_certificates_verify_from_the_json_alone(committed: Any) -> None:
     for member, timeout in committed["timeouts"].items():
         digest = timeout_digest(context.domain, timeout["view"], timeout["high_qc_view"])
         assert verifier.is_share(int(member), digest, unhexed(timeout["share"]))
+
+
+def configuration_in(vectors: Any) -> Configuration:
+    members = tuple(
+        Member(
+            unhexed(m["bls_key_eip2537"]),
+            unhexed(m["bls_key"]),
+            unhexed(m["ed25519_key"]),
+            unhexed(m["operator"]),
+        )
+        for m in vectors["members"]
+    )
+    return Configuration(
+        members,
+        unhexed(vectors["feed_table_digest"]),
+        Timing(**vectors["timing"]),
+        vectors["valid_until_ms"],
+    )
+
+
+def test_the_handover_verifies_from_the_json_alone(committed: Any) -> None:
+    now, then = configuration_in(committed), configuration_in(committed["handover"])
+    network = network_id(committed["network"], now.hash)
+    context = EpochContext(
+        network,
+        committed["epoch"],
+        now,
+        unhexed(committed["genesis_state_digest"]),
+        committed["genesis_time_ms"],
+    )
+    end = committed["handover"]
+    for vector in end["digests"].values():
+        assert hexed(keccak(unhexed(vector["preimage"]))) == vector["digest"]
+    assert hexed(then.hash) == end["digests"]["configuration"]["digest"]
+    next_domain = domain_digest(network, end["epoch"], then.hash)
+    assert hexed(next_domain) == end["digests"]["domain"]["digest"]
+    block = end["deciding_header"]
+    header = Header(
+        block["view"], block["observed_at_ms"], unhexed(block["feed_root"]), unhexed(block["link"])
+    )
+    assert hexed(header.id(context.domain)) == block["id"]
+    next_genesis = genesis_id(
+        next_domain, unhexed(block["id"]), unhexed(end["genesis_state_digest"])
+    )
+    assert hexed(next_genesis) == end["digests"]["genesis"]["digest"]
+    # The five parts of a handover's preimage and nothing else: 1 + 32 + 8 + 32 + 32 + 8 bytes.
+    preimage = unhexed(committed["digests"]["handover"]["preimage"])
+    assert len(preimage) == 113
+    assert preimage[41:73] == next_domain
+    verifier = Verifier(context, 2)
+    verifier.check_handover_certificate(
+        HandoverCertificate(
+            then.hash,
+            unhexed(block["id"]),
+            block["observed_at_ms"],
+            unhexed(end["certificate"]["bitmap"]),
+            unhexed(end["certificate"]["aggregate"]),
+        )
+    )
+    for what, shares in (("handover", end["shares"]), ("approval", end["approvals"])):
+        digest = unhexed(committed["digests"][what]["digest"])
+        for member, share in shares.items():
+            assert verifier.is_share(int(member), digest, unhexed(share))
+    approval = approval_digest(context, then.hash, keccak(unhexed(end["document"])))
+    assert hexed(approval) == committed["digests"]["approval"]["digest"]
 
 
 if __name__ == "__main__":

@@ -1,8 +1,11 @@
 """From one epoch to the next, with real keys: files, approvals, the rule, and who may lie."""
 
+import base64
+import json
+import threading
 import zlib
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -10,28 +13,42 @@ from typing import Any
 import msgspec
 import pytest
 import trio
+import trio.testing
 from blspy import G2Element, PopSchemeMPL
+from click.testing import CliRunner, Result
 
+from aggregation.encoding import encode_answer, feed_root, pack_words
 from aggregation.observation import Entry, ObservationBody
 from aggregation.state import genesis_state
+from aggregation.status import Status
 from aggregation.table import FeedTable
+from consensus import effects as fx
 from consensus import messages as wire
 from consensus.committee import Configuration, EpochContext, Member, Timing, bitmap_of
+from consensus.core import Core, genesis_checkpoint, genesis_safety
 from consensus.digests import keccak
 from consensus.errors import InvalidMessage, InvalidPayload
 from consensus.handover import approval_digest, terms_of
+from consensus.safety import SafetyState
 from contracts.points import decompress_g1
 from feeds.catalogue import load_catalogue
-from node import epoch_file
-from node.candidates import Candidates
+from node import epoch_file, epoch_history, network_file
+from node.candidates import TURNS_MAX, TURNS_SECONDS, Candidates
+from node.cli import main
 from node.epoch_file import EpochFile
+from node.epoch_history import EpochHistory, EpochPage, decode_page, entry_of, follow
 from node.epoch_state import DecidedState, agreed_in, encode_state
 from node.errors import CheckFailed, NetworkFileError
+from node.handover_control import differences
 from node.keys.bls_key import BlsKey
 from node.keys.key_set import KeySet, generate_keys
+from node.network_file import NetworkFile
 from node.payload import NO_ROOT, digest_of
 from node.registration import MemberRecord, register
-from node.running_epoch import RunningEpoch
+from node.report import Report, answers_of, report_to_json
+from node.running_epoch import RunningEpoch, check_joined, encode_successor, first_epoch
+from node.runtime import OwnObservation, Runtime
+from node.signer import Signer
 from node.store import Store
 from node.switchboard import Switchboard, peer_number, sealed
 
@@ -295,6 +312,27 @@ def test_a_newcomer_believes_no_lie_about_how_an_epoch_ended(world: World) -> No
             epoch.check(lie)
 
 
+def test_no_handover_is_believed_that_members_could_not_have_made(world: World) -> None:
+    """A quorum of stolen keys signs into the past, or for what no payload rule lets pass."""
+    document = epoch_file.to_document(world.next_file())
+    true = world.successor(document)
+    ended = replace(
+        world.epoch.context.configuration, valid_until_ms=true.certificate.observed_at_ms - 1
+    )
+    late = World(
+        world.keys, replace(world.epoch, context=replace(world.epoch.context, configuration=ended))
+    )
+    file = late.next_file(valid_until_ms=NOW_MS + 10**9)
+    with pytest.raises(InvalidMessage, match="valid-until"):
+        late.epoch.check(late.successor(epoch_file.to_document(file)))
+    skipping = epoch_file.to_document(world.next_file(epoch=2))
+    lawless = replace(world.epoch)
+    lawless.rule._check_change = lambda _change, _time: None  # type: ignore[method-assign]
+    lie = World(world.keys, lawless).successor(skipping)
+    with pytest.raises(InvalidMessage, match="the next is 1"):
+        world.epoch.check(lie)
+
+
 def test_the_next_epoch_takes_over_time_and_state(world: World) -> None:
     file = world.next_file()
     successor = world.successor(epoch_file.to_document(file))
@@ -333,9 +371,9 @@ def test_candidates_become_a_change_with_a_quorum(world: World, tmp_path: Path) 
             return wire.Candidate(what, world.bls(member).sign(candidates.digest(what)))
 
         with pytest.raises(CheckFailed, match="nobody"):
-            candidates.approve(bytes(32))
-        view = candidates.propose(document)
-        candidates.approve(view.configuration_hash)
+            candidates.approve(bytes(32), NOW_MS)
+        view = candidates.propose(document, NOW_MS)
+        candidates.approve(view.configuration_hash, NOW_MS)
         candidates.take(1, approval(1))
         candidates.take(2, approval(2, rival))
         assert candidates.change() is None
@@ -348,7 +386,11 @@ def test_candidates_become_a_change_with_a_quorum(world: World, tmp_path: Path) 
         # The own approval outlives the process.
         assert fresh().own() == wire.Candidate(document, world.bls(0).sign(digest))
         with pytest.raises(CheckFailed, match="another"):
-            candidates.propose(rival)
+            candidates.propose(rival, NOW_MS)
+        # To approve once more changes nothing.
+        own = candidates.own()
+        candidates.approve(view.configuration_hash, NOW_MS)
+        assert candidates.own() == own
         # New documents of one member are looked at every few seconds only.
         late = epoch_file.to_document(world.next_file(timing=Timing(grace_ms=71)))
         later = epoch_file.to_document(world.next_file(timing=Timing(grace_ms=72)))
@@ -356,6 +398,358 @@ def test_candidates_become_a_change_with_a_quorum(world: World, tmp_path: Path) 
         assert not candidates.admits(3, wire.Candidate(later, None), 101.0)
         assert candidates.admits(3, wire.Candidate(later, None), 106.0)
         assert not candidates.admits(1, approval(1), 200.0)
+        # Nor may a member that changes its mind over and over make the others verify each time.
+        turns = [approval(1, rival if turn % 2 else document) for turn in range(100)]
+        taken = 0
+        for turn, candidate in enumerate(turns):
+            if candidates.admits(1, candidate, 300 + turn / 100):
+                candidates.take(1, candidate)
+                taken += 1
+        assert taken <= TURNS_MAX
+        assert candidates.admits(1, approval(1, late), 300 + TURNS_SECONDS + 1)
+
+
+def test_what_no_member_stands_for(world: World, tmp_path: Path) -> None:
+    """Each refusal says what is wrong with it."""
+    file = world.next_file()
+    renamed = replace(file, members=(replace(file.members[0], name="other"), *file.members[1:]))
+    swapped = replace(
+        file,
+        members=(
+            replace(file.members[0], name=file.members[1].name),
+            replace(file.members[1], name=file.members[0].name),
+            *file.members[2:],
+        ),
+    )
+    stranger = replace(register("new", generate_keys()), registration=None)
+    unsigned = replace(file, members=(*file.members, stranger))
+    with Store.create(tmp_path / "store") as store:
+        candidates = Candidates(world.epoch, 0, store, world.bls(0).sign)
+        for wrong, now_ms, reason in (
+            (renamed, NOW_MS, "'node0' 'other'.*keeps its name"),
+            (swapped, NOW_MS, "keeps its name"),
+            (unsigned, NOW_MS, "'new': it has not signed"),
+            (file, file.valid_until_ms, "ended 0 s ago"),
+            (replace(file, epoch=2), NOW_MS, "of epoch 2, the next is 1"),
+            (replace(file, network=b"o" * 32), NOW_MS, "another network"),
+        ):
+            with pytest.raises(NetworkFileError, match=reason):
+                candidates.propose(epoch_file.to_document(wrong), now_ms)
+            assert candidates.own() is None
+        # What a peer proposes is shown, and not approved of either.
+        candidates.take(1, wire.Candidate(epoch_file.to_document(swapped), None))
+        with pytest.raises(NetworkFileError, match="keeps its name"):
+            candidates.approve(swapped.configuration.hash, NOW_MS)
+        assert candidates.change() is None
+
+
+def test_members_agree_on_which_of_two_equal_documents_is_meant(
+    world: World, tmp_path: Path
+) -> None:
+    """One configuration, packed in two ways: whoever hears of which first, all take the same."""
+    content = epoch_file.encode(world.next_file())
+    documents = [zlib.compress(content, level) for level in (1, 9)]
+    chosen = set()
+    for number, order in enumerate((documents, documents[::-1])):
+        with Store.create(tmp_path / str(number)) as store:
+            candidates = Candidates(world.epoch, 0, store, world.bls(0).sign)
+            for member, document in enumerate(order, start=1):
+                candidates.take(member, wire.Candidate(document, None))
+            (view,) = candidates.views()
+            chosen.add(view.document)
+    assert len(chosen) == 1
+
+
+def test_an_operator_sees_all_that_a_change_would_change(world: World) -> None:
+    file = world.next_file()
+    assert differences(world.epoch, file) == {
+        "added": [],
+        "removed": [],
+        "changed": [],
+        "timing_changed": {"round_interval_ms": 500},
+        "feeds_added": [],
+        "feeds_changed": [],
+    }
+    first = TABLE.feeds[0]
+    table = FeedTable((replace(first, minimum_sources=first.minimum_sources - 1), *TABLE.feeds[1:]))
+    stranger = register("new", generate_keys())
+    moved = replace(file.members[1], operator=b"o" * 20)
+    seen = differences(
+        world.epoch,
+        replace(file, table=table, members=(moved, *file.members[2:], stranger)),
+    )
+    assert seen["feeds_changed"] == [first.pair]
+    assert (seen["added"], seen["removed"], seen["changed"]) == (["new"], ["node0"], ["node1"])
+
+
+def test_a_newcomer_takes_no_other_configuration_than_its_operator_was_given(
+    world: World,
+) -> None:
+    given = world.next_file()
+    other = world.next_file(timing=Timing(grace_ms=70))
+    following = world.epoch.next(world.successor(epoch_file.to_document(given)))
+    check_joined(given, [world.epoch, following])
+    check_joined(replace(other, epoch=2), [world.epoch, following])
+    with pytest.raises(NetworkFileError, match=given.configuration.hash.hex()):
+        check_joined(other, [world.epoch, following])
+
+
+@dataclass
+class Chain:
+    """A network that went from epoch 0 to 2, with a member that left and one that came."""
+
+    network: NetworkFile
+    worlds: list[World]
+    successors: list[wire.Successor]
+
+    @property
+    def epochs(self) -> list[RunningEpoch]:
+        return [world.epoch for world in self.worlds]
+
+    def store(self, directory: Path) -> Store:
+        store = Store.create(directory)
+        for epoch, successor in zip(self.epochs, self.successors, strict=False):
+            store.save_successor(epoch.context.domain, encode_successor(successor))
+        return store
+
+    def page(self) -> EpochPage:
+        ends = [*self.successors, None]
+        return EpochPage(
+            "0x" + self.network.network.hex(),
+            tuple(entry_of(e, s) for e, s in zip(self.epochs, ends, strict=True)),
+            None,
+        )
+
+    def report(self, number: int, signers: Sequence[int] = (0, 1, 2)) -> bytes:
+        """Return the file of a report of an epoch."""
+        world = self.worlds[number]
+        epoch = world.epoch
+        feeds = [(feed.pair, feed.decimals) for feed in epoch.table.feeds]
+        words = pack_words([encode_answer(10**9, 10**5, Status.LIVE) for _ in feeds])
+        header = wire.Header(7, epoch.context.genesis_time_ms + 9, feed_root(words), b"l" * 32)
+        digest = header.id(epoch.context.domain)
+        report = Report(
+            network=epoch.context.network,
+            epoch=number,
+            header=header,
+            id=digest,
+            words=words,
+            bitmap=sum(1 << signer for signer in signers),
+            signature=world.aggregate(digest, signers),
+            answers=answers_of(words, feeds),
+            signers=tuple(epoch.member_names[signer] for signer in signers),
+        )
+        return json.dumps(report_to_json(report)).encode()
+
+
+@pytest.fixture(scope="module")
+def chain() -> Chain:
+    keys = [generate_keys() for _ in range(5)]
+    network = network_file.create(
+        "net",
+        [register(f"node{i}", one) for i, one in enumerate(keys[:4])],
+        TABLE,
+        genesis_time_ms=NOW_MS,
+        valid_until_ms=NOW_MS + 10**9,
+    )
+    for one in keys[:4]:
+        assert one.bls is not None
+        network = network_file.sign(network, one.bls)
+    worlds = [World(keys[:4], first_epoch(network))]
+    successors = []
+    newcomer = register("node4", keys[4])
+    bls = keys[4].bls
+    assert bls is not None
+    signed = replace(newcomer, registration=bls.sign(newcomer.digest(network.network)))
+    for members in (
+        lambda file: (*file.members[1:], signed),
+        lambda file: file.members[::-1],
+    ):
+        world = worlds[-1]
+        file = world.next_file()
+        file = replace(file, members=members(file))
+        successor = world.successor(epoch_file.to_document(file))
+        successors.append(successor)
+        following = world.epoch.next(successor)
+        by_key = {one.bls.public_key: one for one in keys if one.bls is not None}
+        worlds.append(World([by_key[m.bls_key] for m in following.members], following))
+    return Chain(network, worlds, successors)
+
+
+def test_the_epochs_are_proven_from_the_committee_file_on(chain: Chain, tmp_path: Path) -> None:
+    epochs = list(chain.epochs)
+    with chain.store(tmp_path / "store") as store:
+        history = EpochHistory(epochs, store)
+        page = decode_page(history.page(0) or b"")
+        assert page == chain.page()
+        later = decode_page(history.page(1) or b"")
+        assert later.epochs == page.epochs[1:]
+        assert history.page(3) is history.page(-1) is None
+    proven = follow(chain.network, page)
+    assert [epoch.context for epoch in proven] == [epoch.context for epoch in epochs]
+    # One that ends with an epoch that is over proves the one after it all the same.
+    assert len(follow(chain.network, EpochPage(page.network, page.epochs[:2], None))) == 3
+    path = tmp_path / "epochs.json"
+    epoch_history.save(path, page)
+    assert epoch_history.load(path) == page
+
+
+def test_pages_are_bounded_and_follow_each_other(
+    chain: Chain, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(epoch_history, "PAGE_EPOCHS_MAX", 1)
+    with chain.store(tmp_path / "store") as store:
+        history = EpochHistory(chain.epochs, store)
+        pages = [decode_page(history.page(first) or b"") for first in range(3)]
+        assert [page.next for page in pages] == [1, 2, None]
+        assert sum((page.epochs for page in pages), ()) == chain.page().epochs
+
+
+def test_no_history_that_says_anything_else_is_believed(chain: Chain) -> None:
+    page = chain.page()
+    swap = msgspec.structs.replace
+    zero, one, two = page.epochs
+    assert zero.ended is not None
+    assert one.ended is not None
+    garbled = base64.b64encode(b"junk").decode()
+    for lie in (
+        swap(page, network="0x" + 64 * "0"),
+        swap(page, epochs=(one, two)),
+        swap(page, epochs=(zero, two)),
+        swap(page, epochs=(swap(zero, ended=None), one, two)),
+        swap(page, epochs=(swap(zero, ended=one.ended), one, two)),
+        swap(page, epochs=(swap(zero, ended=swap(zero.ended, proof=garbled)), one, two)),
+        swap(page, epochs=(swap(zero, ended=swap(zero.ended, proof="\u00fc")), one, two)),
+        swap(page, epochs=(swap(zero, ended=swap(zero.ended, signers=("x",))), one, two)),
+        swap(page, epochs=(zero, swap(one, members=one.members[::-1]), two)),
+        swap(page, epochs=(zero, swap(one, valid_until_ms=one.valid_until_ms + 1), two)),
+        swap(page, epochs=(zero, one, swap(two, quorum=1))),
+        swap(page, epochs=(zero, one, two, two)),
+    ):
+        with pytest.raises(NetworkFileError):
+            follow(chain.network, lie)
+    for content in (b"", b"{}", b"[" * 100_000, b"\xff", b'{"network": "0x"}'):
+        with pytest.raises(NetworkFileError):
+            decode_page(content)
+
+
+def test_reports_of_later_epochs_are_verified_with_the_committee_file_and_proofs(
+    chain: Chain, tmp_path: Path
+) -> None:
+    network, epochs, old = (tmp_path / f"{name}.json" for name in ("network", "epochs", "old"))
+    network_file.save(network, chain.network)
+    page = chain.page()
+    epoch_history.save(epochs, page)
+    zero = msgspec.structs.replace(page.epochs[0], ended=None)
+    epoch_history.save(old, EpochPage(page.network, (zero,), None))
+
+    def verify(content: bytes, *more: str | Path) -> Result:
+        arguments = ["reports", "verify", "-", "--network", str(network), *map(str, more)]
+        result = CliRunner().invoke(main, arguments, input=content)
+        assert result.exception is None or isinstance(result.exception, SystemExit)
+        return result
+
+    for number in range(3):
+        result = verify(chain.report(number), "--epochs", epochs)
+        assert result.exit_code == 0, result.stderr
+        assert f"of epoch {number} of net" in result.stdout
+    assert verify(chain.report(0)).exit_code == 0
+    for more, reason in (
+        ((), "give --epochs"),
+        (("--epochs", old), "epochs up to 0 only"),
+        (("--epochs", network), "no history of epochs"),
+        (("--epochs", tmp_path / "absent"), "does not exist"),
+    ):
+        result = verify(chain.report(1), *more)
+        assert result.exit_code in (1, 3)
+        assert reason in result.stderr
+    # The committee of another epoch certifies nothing in this one.
+    forged = json.loads(chain.report(1))
+    forged["epoch"] = 2
+    assert verify(json.dumps(forged).encode(), "--epochs", epochs).exit_code == 1
+    assert verify(chain.report(2, (0, 1)), "--epochs", epochs).exit_code == 1
+
+
+class SlowDisk(Store):
+    """A store that lets nothing be made durable until it is told to, and says when it is over."""
+
+    gate: threading.Event
+    ended: threading.Event
+
+    def save_safety(self, safety: SafetyState) -> None:
+        assert self.gate.wait(30)
+        super().save_safety(safety)
+
+    def save_successor(self, domain: bytes, successor: bytes) -> None:
+        self.ended.set()
+        super().save_successor(domain, successor)
+
+
+class Wires:
+    """A network on which one member says how the epoch ended, and events that nobody reads."""
+
+    def __init__(self, store: SlowDisk, successor: wire.Successor) -> None:
+        self._store, self._successor = store, successor
+        self.may_come = trio.Event()
+        self.votes_after_the_end: list[bool] = []
+
+    def send(self, _member: int, frame: bytes) -> bool:
+        if isinstance(wire.decode(frame), wire.Vote):
+            self.votes_after_the_end.append(self._store.ended.is_set())
+        return True
+
+    async def receive_from(self, member: int) -> bytes:
+        if member == 1 and not self.may_come.is_set():
+            await self.may_come.wait()
+            return wire.encode(self._successor)
+        await trio.sleep_forever()
+        raise AssertionError
+
+    def __getattr__(self, name: str) -> Callable[..., None]:
+        return lambda *_arguments: None
+
+
+async def test_nothing_is_signed_once_it_is_stored_that_the_epoch_is_over(
+    world: World, tmp_path: Path
+) -> None:
+    """A vote waits for the disk when a member says how the epoch ended: it goes first, or never."""
+    context = world.epoch.context
+    successor = world.successor(epoch_file.to_document(world.next_file()))
+    store = SlowDisk.create(tmp_path / "store")
+    store.gate, store.ended = threading.Event(), threading.Event()
+    wires = Wires(store, successor)
+    safety = genesis_safety(context)
+    root = genesis_checkpoint(context, world.epoch.genesis)
+    signer = Signer(context.domain, world.bls(0), world.keys[0].identity)
+    entries = tuple(Entry(0, 0, 0) for _ in TABLE.feeds)
+    runtime = Runtime(
+        world.epoch,
+        0,
+        Core(context, 0, world.epoch.rule, safety, root),
+        signer=signer,
+        store=store,
+        journal=None,
+        network=wires,
+        observe=lambda now_ms: OwnObservation(ObservationBody(now_ms, entries), None),
+        candidates=Candidates(world.epoch, 0, store, signer.approval),
+        events=wires,  # type: ignore[arg-type]
+    )
+    header = successor.block.header
+    effects = [fx.Persist(safety), fx.SendVote(header, header.id(context.domain), (2,))]
+    try:
+        with trio.fail_after(30):
+            async with trio.open_nursery() as nursery:
+                await nursery.start(runtime.run, [])
+                nursery.start_soon(runtime._step, lambda: effects)
+                await trio.testing.wait_all_tasks_blocked()
+                wires.may_come.set()
+                await trio.to_thread.run_sync(store.ended.wait, 0.5)
+                store.gate.set()
+                assert await trio.to_thread.run_sync(store.ended.wait, 20)
+        assert wires.votes_after_the_end == [False]
+    finally:
+        store.gate.set()
+        store.close()
 
 
 class Links:
@@ -430,4 +824,6 @@ async def test_frames_find_their_epoch(world: World, tmp_path: Path) -> None:
                     (peers[3], sealed(0, successor)),
                 ]
             )
+            # Only who has the whole proof can go on alone: a removed member waits for that.
+            assert board.informed == {peers[3]}
             nursery.cancel_scope.cancel()
