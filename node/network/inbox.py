@@ -50,18 +50,25 @@ class Inbox:
 
     async def put(self, member: int, frame: bytes) -> None:
         """Add a member's frame, once there is room in its part."""
-        while self.full(member):
+        while not self.offer(member, frame):
             room = self._parts[member].room = trio.Event()
             await room.wait()
+
+    def offer(self, member: int, frame: bytes) -> bool:
+        """Add a member's frame; False if there is no room in its part."""
+        if self.full(member):
+            return False
         part = self._parts.get(member)
         if part is None:
-            return
+            return True
         if not part.frames:
             self._turns.append(member)
         part.frames.append(frame)
         part.bytes += len(frame)
         part.some.set()
-        self._waiting.unpark()
+        if self._waiting:
+            self._waiting.unpark()
+        return True
 
     def clear(self, member: int) -> None:
         """Forget a member's frames."""

@@ -1,11 +1,12 @@
 """One live connection to one member: a writer, a reader, and a watch on its silence."""
 
+from collections import deque
 from dataclasses import dataclass
 
 import structlog
 import trio
 
-from node.network.frames import HEARTBEAT, FrameReader, FrameTooLong
+from node.network.frames import HEARTBEAT, FrameReader, FrameTooLong, pack
 from node.network.host import Connection
 from node.network.inbox import Inbox
 from node.network.limits import Limits
@@ -32,8 +33,8 @@ class Traffic:
 class Link:
     """Carries frames over one connection until that ends.
 
-    One task writes, and nothing ever puts a deadline on a write: whatever goes wrong ends the
-    whole connection.
+    Nothing ever puts a deadline on a write: whatever goes wrong ends the whole connection. Frames
+    pass without the tasks of the link in either direction; these take over where one has to wait.
     """
 
     def __init__(
@@ -49,6 +50,11 @@ class Link:
         self._traffic = traffic
         self._limits = limits
         self._outbox = Outbox(limits.outbound_frames, limits.outbound_bytes)
+        self._frames = FrameReader(limits.frame_bytes)
+        self._frame_rate = TokenBucket(limits.frames_per_second, limits.frames_burst, self.since)
+        self._byte_rate = TokenBucket(limits.bytes_per_second, limits.bytes_burst, self.since)
+        self._arrived: deque[bytes] = deque()
+        """Frames for which there was no room."""
         self._writing_since: float | None = None
         self._written_at = self.since
         self._reading_since: float | None = None
@@ -61,7 +67,12 @@ class Link:
         return self._session.last_heard
 
     def send(self, frame: bytes) -> bool:
-        """Queue a frame; False if the queue is full."""
+        """Write a frame at once, or queue it; False if the queue is full."""
+        idle = not self._outbox and self._writing_since is None
+        if idle and self._stream.write_now(pack((frame,))):
+            self._written_at = trio.current_time()
+            self._traffic.sent += 1
+            return True
         return self._outbox.put(frame)
 
     def close(self, reason: str) -> None:
@@ -82,7 +93,7 @@ class Link:
             self.misbehaved = True
             self.close(str(faults.exceptions[0]))
         except* SessionClosed as ends:
-            self.misbehaved = self._session.violated
+            self.misbehaved = self.misbehaved or self._session.violated
             self.close(str(ends.exceptions[0]))
         except* Exception as errors:
             # A fault of ours. It costs this one connection, not the node.
@@ -102,24 +113,54 @@ class Link:
             self._traffic.sent += count
 
     async def _read(self) -> None:
-        limits = self._limits
-        frames = FrameReader(limits.frame_bytes)
-        frame_rate = TokenBucket(limits.frames_per_second, limits.frames_burst, self.since)
-        byte_rate = TokenBucket(limits.bytes_per_second, limits.bytes_burst, self.since)
+        """Pass on what found no room in the inbox, and wait for the end of the stream."""
+        self._stream.consumer = self._take_all
+        self._take_all()
         while True:
+            while self._arrived:
+                await self._inbox.put(self.member, self._arrived[0])
+                self._arrived.popleft()
+                self._traffic.received += 1
             self._reading_since = trio.current_time()
-            chunk = await self._stream.read()
-            self._reading_since = None
-            arrived = frames.feed(chunk)
-            now = trio.current_time()
-            if not frame_rate.take(len(arrived), now):
-                raise Misbehaved(f"sends more than {limits.frames_per_second:.0f} frames a second")
-            if not byte_rate.take(len(chunk), now):
-                raise Misbehaved(f"sends more than {limits.bytes_per_second:.0f} bytes a second")
-            for frame in arrived:
-                if frame:
-                    await self._inbox.put(self.member, frame)
-                    self._traffic.received += 1
+            self._take()
+            if not self._arrived:
+                await self._stream.changed()
+
+    def _take_all(self) -> None:
+        """Pass on what has arrived; the reader of the connection calls this."""
+        if self._arrived:
+            return
+        try:
+            self._take()
+        except (Misbehaved, FrameTooLong) as fault:
+            self.misbehaved = True
+            self.close(str(fault))
+        if self._arrived:
+            self._stream.wake()
+
+    def _take(self) -> None:
+        """Pass on what has arrived as far as there is room; raise if the member must not send it.
+
+        One chunk is taken out of the window at most while its frames wait for room.
+        """
+        limits = self._limits
+        chunk = self._stream.take()
+        if not chunk:
+            return
+        arrived = self._frames.feed(chunk)
+        now = trio.current_time()
+        if not self._frame_rate.take(len(arrived), now):
+            raise Misbehaved(f"sends more than {limits.frames_per_second:.0f} frames a second")
+        if not self._byte_rate.take(len(chunk), now):
+            raise Misbehaved(f"sends more than {limits.bytes_per_second:.0f} bytes a second")
+        for frame in arrived:
+            if not frame:
+                continue
+            if self._arrived or not self._inbox.offer(self.member, frame):
+                self._arrived.append(frame)
+                self._reading_since = None
+            else:
+                self._traffic.received += 1
 
     async def _watch(self) -> None:
         pause = self._limits.heartbeat_seconds

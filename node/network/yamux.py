@@ -4,9 +4,14 @@ It speaks Yamux 1.0 (https://github.com/hashicorp/yamux/blob/master/spec.md) to 
 Stricter than libp2p's own: a peer that exceeds its window, announces what no Yamux peer sends, or
 makes work out of nothing (tiny packets, pings) ends the session. The reader of the socket never
 waits for a write, so two sessions cannot block each other.
+
+Each switch of tasks costs as much as all else that a short frame costs, so what arrives is handed
+on by the task that read it, and what is to be sent leaves at once if the kernel takes it.
 """
 
+import os
 import struct
+from collections.abc import Callable
 from typing import Final
 
 import trio
@@ -55,6 +60,7 @@ class Stream:
         "_consumed",
         "_session",
         "buffer",
+        "consumer",
         "ended",
         "receive_window",
         "send_window",
@@ -67,6 +73,8 @@ class Stream:
         self._consumed = 0
         self.stream_id = stream_id
         self.buffer = bytearray()
+        self.consumer: Callable[[], None] | None = None
+        """Called when something has arrived; takes it, or wakes the reader and leaves it to that."""
         self.ended = False
         self.receive_window = WINDOW_BYTES
         self.send_window = WINDOW_BYTES
@@ -76,19 +84,27 @@ class Stream:
         self._changed.set()
         self._changed = trio.Event()
 
+    async def changed(self) -> None:
+        """Wait until woken; raise `SessionClosed` when no more can come."""
+        if self.ended:
+            raise SessionClosed(self._session.reason)
+        await self._changed.wait()
+
     async def read(self, n: int | None = None) -> bytes:
         """Return what has arrived, at most `n` bytes; wait if that is nothing.
 
         Raises `SessionClosed` when no more can come.
         """
-        buffer = self.buffer
-        if not buffer:
-            while not buffer:
-                if self.ended:
-                    raise SessionClosed(self._session.reason)
-                await self._changed.wait()
+        if not self.buffer:
+            while not self.buffer:
+                await self.changed()
         else:
             await trio.lowlevel.checkpoint()
+        return self.take(n)
+
+    def take(self, n: int | None = None) -> bytes:
+        """Return what has arrived, at most `n` bytes; it may be nothing."""
+        buffer = self.buffer
         if n is None or n >= len(buffer):
             data = bytes(buffer)
             buffer.clear()
@@ -120,6 +136,16 @@ class Stream:
             await self._session.write(header + data[sent : sent + size])
             sent += size
 
+    def write_now(self, data: bytes) -> bool:
+        """Write all of the data without waiting; False, and nothing is done, if that cannot be."""
+        size = len(data)
+        if self.ended or size > self.send_window or size > _DATA_BYTES_MAX:
+            return False
+        if not self._session.write_now(_HEADER.pack(0, TYPE_DATA, 0, self.stream_id, size) + data):
+            return False
+        self.send_window -= size
+        return True
+
     async def close(self) -> None:
         """Do nothing: a stream lives as long as its session."""
 
@@ -142,6 +168,8 @@ class Session:
         self._refused = 0
         self._discarded = 0
         self._write_lock = trio.Lock()
+        self._tail = b""
+        """What the kernel did not take of the last packet."""
         self._answers = bytearray()
         self._answers_waiting = trio.Event()
         self._body_left = 0
@@ -214,7 +242,9 @@ class Session:
                 raise SessionClosed(self.reason)
             try:
                 # Sealed under the lock: packets must leave in the order of their nonces.
-                await self._socket.send_all(self._packets.seal(plaintext))
+                packet = self._tail + (self._packets.seal(plaintext) if plaintext else b"")
+                self._tail = b""
+                await self._socket.send_all(packet)
             except (trio.BrokenResourceError, trio.ClosedResourceError):
                 self.abort("connection lost while writing")
                 raise SessionClosed(self.reason) from None
@@ -222,6 +252,25 @@ class Session:
                 # A nonce is used up and the packet is perhaps cut: nothing can follow it.
                 self.abort("a write was cancelled")
                 raise
+
+    def write_now(self, plaintext: bytes) -> bool:
+        """Seal one Yamux frame and write it without waiting; False, and nothing is done, if others
+        are still being written or the connection is gone.
+        """
+        if self._closed or self._tail or self._write_lock.locked():
+            return False
+        packet = self._packets.seal(plaintext)
+        try:
+            sent = os.write(self._socket.socket.fileno(), packet)
+        except BlockingIOError:
+            sent = 0
+        except OSError:
+            self.abort("connection lost while writing")
+            return False
+        if sent < len(packet):
+            self._tail = packet[sent:]
+            self._answers_waiting.set()
+        return True
 
     def answer(self, kind: int, flags: int, stream_id: int, value: int) -> None:
         """Queue a frame without data; a peer that makes us queue too many ends the session."""
@@ -234,7 +283,7 @@ class Session:
         while not self._closed:
             await self._answers_waiting.wait()
             self._answers_waiting = trio.Event()
-            if self._answers:
+            if self._answers or self._tail:
                 answers = bytes(self._answers)
                 self._answers.clear()
                 try:
@@ -244,15 +293,23 @@ class Session:
 
     async def _read(self) -> None:
         packets = self._packets
+        socket = self._socket.socket
         seen = 0
-        while True:
+        while not self._closed:
             frames = self._take_frames(packets.opened)
             work = frames + packets.packets - seen
             seen = packets.packets
             now = trio.current_time()
             if not self._packet_rate.take(work, now):
                 raise ProtocolViolation("sends too many packets")
-            data = await self._socket.receive_some(_RECEIVE_BYTES)
+            await trio.lowlevel.wait_readable(socket)
+            try:
+                data = os.read(socket.fileno(), _RECEIVE_BYTES)
+            except BlockingIOError:
+                continue
+            except OSError:
+                self.abort("connection lost")
+                return
             if not data:
                 return
             self.last_heard = trio.current_time()
@@ -348,4 +405,7 @@ class Session:
         stream = self._body_stream
         if stream is not None:
             stream.buffer += data
-            stream.wake()
+            if stream.consumer is not None:
+                stream.consumer()
+            else:
+                stream.wake()
