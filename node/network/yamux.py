@@ -74,7 +74,7 @@ class Stream:
         self.stream_id = stream_id
         self.buffer = bytearray()
         self.consumer: Callable[[], None] | None = None
-        """Called when something has arrived; takes it, or wakes the reader and leaves it to that."""
+        """Called when something has arrived; takes it, or wakes the reader, who then does."""
         self.ended = False
         self.receive_window = WINDOW_BYTES
         self.send_window = WINDOW_BYTES
