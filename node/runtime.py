@@ -33,7 +33,7 @@ from node.journal import Journal
 from node.payload import digest_of, is_priced
 from node.running_epoch import RunningEpoch, encode_successor
 from node.signer import Signer
-from node.store import Store
+from node.store import Gap, Store
 from node.verifier import BadShares
 
 if TYPE_CHECKING:
@@ -46,7 +46,13 @@ GOSSIP_SECONDS = 0.5
 CANDIDATE_EVERY_SECONDS = 10.0
 """What this member proposes as the next epoch is told again, to whoever was away."""
 
-_NEVER_TO_SELF = wire.Certificate | wire.BlockRequest | wire.HandoverCertificate | wire.Candidate
+_NEVER_TO_SELF = (
+    wire.Certificate
+    | wire.BlockRequest
+    | wire.CheckpointRequest
+    | wire.HandoverCertificate
+    | wire.Candidate
+)
 
 _log = structlog.get_logger("node.runtime")
 
@@ -94,6 +100,10 @@ class Events(Protocol):
 
     def committed(self, block_id: bytes, block: Block, state: State) -> None:
         """Note a final block."""
+        ...
+
+    def began_from(self, block_id: bytes, block: Block, state: State) -> None:
+        """Note a final block that was taken over as a checkpoint, without those below it."""
         ...
 
     def persisted(self, duration_ns: int) -> None:
@@ -202,6 +212,10 @@ class Runtime:
                     member, message
                 ):
                     continue  # Its certificates cost much to verify, and nobody asked for them.
+                if isinstance(
+                    message, wire.CheckpointResponse
+                ) and not self._core.awaits_checkpoint(member):
+                    continue
                 if not self._is_wanted(member, message):
                     continue
                 if self._verifier.is_cheap(message):
@@ -240,10 +254,15 @@ class Runtime:
                 return core.on_block_request(sender, message, now_ms)
             case wire.BlockResponse():
                 return core.on_block_response(sender, message, now_ms)
+            case wire.CheckpointRequest():
+                return core.on_checkpoint_request(sender, message, now_ms)
+            case wire.CheckpointResponse():
+                return core.on_checkpoint_response(sender, message, now_ms)
             case wire.HandoverShare():
                 return core.on_handover_share(sender, message, now_ms)
             case wire.HandoverCertificate():
-                if not core.safety.closed:
+                if core.root.successor is None:
+                    # The own blocks do not say how the epoch ended: not yet, or they were lost.
                     self._network.ask_successor(sender)
                 return core.on_handover_certificate(message, now_ms)
             case wire.Candidate():
@@ -405,6 +424,13 @@ class Runtime:
                         duration_ms,
                         lambda b=block_id: self._core.on_fetch_timer(b, wall_clock_ms()),
                     )
+                case fx.SetCheckpointTimer(duration_ms=duration_ms):
+                    self._nursery.start_soon(
+                        self._after,
+                        trio.CancelScope(),
+                        duration_ms,
+                        lambda: self._core.on_checkpoint_timer(wall_clock_ms()),
+                    )
                 case fx.CertifyVotes():
                     self._nursery.start_soon(self._certify_votes, effect)
                 case fx.CertifyTimeouts():
@@ -413,6 +439,8 @@ class Runtime:
                     self._certified(effect)
                 case fx.Committed():
                     self._committed(effect)
+                case fx.StoreCheckpoint():
+                    self._begin_from(effect)
                 case fx.Equivocation():
                     self._nursery.start_soon(self._keep_evidence, effect)
                 case fx.PeerFault(member=member, reason=reason):
@@ -600,6 +628,26 @@ class Runtime:
                 view=block.view,
                 next_configuration="0x" + effect.successor.hex(),
             )
+
+    def _begin_from(self, effect: fx.StoreCheckpoint) -> None:
+        """Keep a checkpoint as the head; the safety state that follows makes it durable."""
+        domain, block = self._context.domain, effect.block
+        self._store.save_checkpoint(
+            domain,
+            effect.block_id,
+            block,
+            encode_state(effect.state),
+            Gap(effect.above_view, effect.above_height, block.view, block.height),
+        )
+        if self._journal is not None:
+            parent_id = self._context.id_of(block.justify)
+            self._journal.began_from(domain, effect.block_id, block, parent_id)
+        _log.warning(
+            "catching_up.checkpoint",
+            height=block.height,
+            skipped_blocks=block.height - effect.above_height - 1,
+        )
+        self._events.began_from(effect.block_id, block, effect.state)
 
     async def _keep_evidence(self, effect: fx.Equivocation) -> None:
         """Check both shares of an offence, then keep them: one bad share proves nothing."""

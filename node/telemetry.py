@@ -195,6 +195,11 @@ class Telemetry:
         for observed in decode_payload(block.payload):
             self._metrics.inclusion.labels(self._names[observed.member]).inc()
 
+    def began_from(self, block_id: bytes, block: Block, state: State) -> None:
+        """Note a checkpoint that was taken over."""
+        self._height = block.height
+        self._metrics.checkpoints.inc()
+
     def persisted(self, duration_ns: int) -> None:
         """Note how long it took to make the safety state durable."""
         self._metrics.persist_duration.observe(duration_ns / 1e9)
