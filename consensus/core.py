@@ -510,9 +510,7 @@ class Core:
             out.append(fx.SendRequest(CheckpointRequest(self._tree.root.view), to))
         out.append(fx.SetCheckpointTimer(self._context.configuration.timing.base_timeout_ms))
 
-    def _begin_from(
-        self, node: Node, response: CheckpointResponse, out: list[fx.Effect]
-    ) -> None:
+    def _begin_from(self, node: Node, response: CheckpointResponse, out: list[fx.Effect]) -> None:
         """Make a checked checkpoint the last final block, durably before anything rests on it."""
         root, qc = self._tree.root, response.qc
         assert node.block is not None

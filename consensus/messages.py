@@ -211,9 +211,7 @@ class CheckpointResponse(
 
     block: Block
     state: Annotated[bytes, Meta(max_length=STATE_BYTES_MAX)]
-    descendants: Annotated[
-        tuple[Descendant, ...], Meta(min_length=1, max_length=DESCENDANTS_MAX)
-    ]
+    descendants: Annotated[tuple[Descendant, ...], Meta(min_length=1, max_length=DESCENDANTS_MAX)]
     qc: QC
 
 
