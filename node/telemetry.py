@@ -106,6 +106,7 @@ class Telemetry:
         self._feeds = [(feed.pair, feed.decimals) for feed in epoch.table.feeds]
         self._committee = _committee_view(epoch)
         self._view = 0
+        self._gaps = tuple(self._store.gaps(epoch.context.domain))
         self._state: AgreedState | None = epoch.genesis if epoch.context.epoch else None
         self._observers: tuple[tuple[str, ...], ...] = ()
         self.invalid_messages = dict.fromkeys(range(epoch.context.n), 0)
@@ -198,6 +199,7 @@ class Telemetry:
     def began_from(self, block_id: bytes, block: Block, state: State) -> None:
         """Note a checkpoint that was taken over."""
         self._height = block.height
+        self._gaps = tuple(self._store.gaps(self._context.domain))
         self._metrics.checkpoints.inc()
 
     def persisted(self, duration_ns: int) -> None:
@@ -298,6 +300,7 @@ class Telemetry:
             feeds=self.feeds(),
             latencies=(self._tick.view(), self._round.view()),
             evidence=self._evidence,
+            gaps=self._gaps,
             not_ready=tuple(not_ready),
             warnings=tuple(warnings),
             **parts,  # type: ignore[arg-type]
