@@ -261,7 +261,7 @@ class Runtime:
             case wire.HandoverShare():
                 return core.on_handover_share(sender, message, now_ms)
             case wire.HandoverCertificate():
-                if core.root.successor is None:
+                if core.root.successor is None or not core.safety.closed:
                     # The own blocks do not say how the epoch ended: not yet, or they were lost.
                     self._network.ask_successor(sender)
                 return core.on_handover_certificate(message, now_ms)

@@ -16,9 +16,10 @@ from consensus.committee import Timing
 from consensus.core import Core, genesis_checkpoint, genesis_safety
 from consensus.safety import SafetyState
 from node.candidates import Candidates
+from node.epoch_state import decode_state, digest_of_state, encode_state
 from node.running_epoch import RunningEpoch
 from node.runtime import OwnObservation, Runtime, wall_clock_ms
-from node.store import Store
+from node.store import Gap, Store
 from node.store.errors import StoreFailed
 from node.verifier import Verifier
 
@@ -354,6 +355,54 @@ async def test_a_request_for_final_blocks_is_answered_from_the_store(
         r.wires.give(peer, wire.BlockRequest(block_id, 0))
         await r.until(lambda: r.wires.of(wire.BlockResponse))
         assert r.wires.of(wire.BlockResponse) == [wire.BlockResponse(block_id, (block,))]
+
+
+async def test_a_member_that_nobody_can_send_blocks_goes_on_from_a_checkpoint(
+    keyed: Any, tmp_path: Path
+) -> None:
+    """Real certificates and states; a liar is dropped and named, the honest one believed."""
+    timing = Timing(round_interval_ms=0, base_timeout_ms=100)
+    c = keyed.Committee(4, timing=timing, genesis_ms=wall_clock_ms() - 60_000)
+    blocks: list[wire.Block] = []
+    state, qc = c.genesis, c.context.genesis_qc
+    for view in range(1, 9):
+        at_ms = c.context.genesis_time_ms + view
+        made = c.block(view, justify=qc, height=view, state=state, at_ms=at_ms)
+        blocks.append(made)
+        before = state
+        state = c.rule.apply(before, before.observed_at_ms, view, made.payload).state
+        qc = c.qc(made.header)
+        if view == 7:
+            final = state
+    child = blocks[7]
+    digest = c.rule.digest(8, child.payload)
+    descendants = (wire.Descendant(child.header, child.state_digest, digest),)
+    response = wire.CheckpointResponse(blocks[6], encode_state(final), descendants, qc)
+    forged = msgspec.structs.replace(qc, aggregate=blocks[6].justify.aggregate)
+    r = Rig(c, 3, tmp_path)
+    r.log.clear()
+    async with r.running():
+        r.wires.give(0, response)  # Nobody asked for it.
+        r.wires.give(0, wire.Certificate(qc, None))
+        asked = lambda: r.wires.of(wire.CheckpointRequest)  # noqa: E731
+        await r.until(asked)
+        assert r.core.root.block is None
+        first = {to for to, m in r.wires.sent if isinstance(m, wire.CheckpointRequest)}
+        liar, honest = sorted(first)[:2]
+        r.wires.give(liar, msgspec.structs.replace(response, qc=forged))
+        await r.until(lambda: r.wires.drops)
+        assert r.wires.drops[0][0] == liar
+        r.wires.give(honest, response)
+        await r.until(lambda: r.core.root.view == 7)
+        await r.until(lambda: r.seen.named("began_from"))
+    safeties = [entry for entry in r.log if isinstance(entry, SafetyState)]
+    assert safeties, "the checkpoint is durable"
+    with Store.open(tmp_path / "store-3") as store:
+        head = store.head(c.domain)
+        assert head is not None
+        assert (head.block, head.state) == (blocks[6], response.state)
+        assert digest_of_state(decode_state(head.state)) == blocks[6].state_digest
+        assert store.gaps(c.domain) == [Gap(0, 0, 7, 7)]
 
 
 @pytest.mark.parametrize("dead", [0, 1])
