@@ -152,6 +152,7 @@ def test_members_come_back_when_nobody_has_what_they_missed(net: Net) -> None:
     at = net.newest_view(0)
     net.start(3)
     net.wait(lambda: net.certifies_beyond(3, at), "node3 did not come back")
+    net.wait(lambda: bool(net.status(3).get("gaps")), "node3 tells of nothing that it skipped")
     (gap,) = net.status(3)["gaps"]
     assert gap["height"] - gap["above_height"] > 1
     assert gap["above_view"] >= kept - 2
