@@ -522,7 +522,14 @@ class Core:
         self._forget_waiting(node.view)
         out.append(
             fx.StoreCheckpoint(
-                node.block_id, node.block, node.state, node.successor, root.view, root.height
+                node.block_id,
+                node.block,
+                node.state,
+                node.successor,
+                root.block_id,
+                root.view,
+                root.height,
+                root.state,
             )
         )
         self._dirty = True

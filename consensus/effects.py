@@ -233,7 +233,7 @@ class StoreCheckpoint:
     """Make a final block and the state after it the head; a `Persist` follows at once.
 
     The blocks between it and what was final before are skipped, and not known here. With a
-    `successor` the block decides the next epoch. `above_view` and `above_height` are of what was
+    `successor` the block decides the next epoch. What begins with `above` is of the block that was
     final before.
     """
 
@@ -241,8 +241,10 @@ class StoreCheckpoint:
     block: Block
     state: State
     successor: bytes | None
+    above_id: bytes
     above_view: int
     above_height: int
+    above_state: State
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,6 +9,7 @@ A chain that is too long to be held is fetched twice: on the way down only waypo
 from the lowest of them it is climbed up again, piece by piece.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from consensus.committee import EpochContext, signers_of
@@ -48,6 +49,24 @@ class Want:
     attempts: int = 0
     fruitless: int = 0
     """How often was asked since the last block came."""
+
+
+def check_chain(context: EpochContext, rule: PayloadRule, qc: QC, blocks: Sequence[Block]) -> None:
+    """Check that blocks, newest first, are the one that a certificate names and its ancestors.
+
+    Raises `InvalidMessage`.
+    """
+    wanted, view = context.id_of(qc), qc.view
+    for block in blocks:
+        if block.header.id(context.domain) != wanted:
+            raise InvalidMessage("a block that was not asked for")
+        if not block.justify.view < block.view == view:
+            raise InvalidMessage("a block whose view does not fit its chain")
+        wanted = context.id_of(block.justify)
+        payload_digest = rule.digest(block.view, block.payload)
+        if block.header.link != block.link_with(wanted, payload_digest):
+            raise InvalidMessage("a block whose link does not cover it")
+        view = block.justify.view
 
 
 class Fetcher:
@@ -121,18 +140,8 @@ class Fetcher:
 
     def extend(self, want: Want, blocks: tuple[Block, ...]) -> None:
         """Append blocks to a chain; raise `InvalidMessage` if they are not the ones asked for."""
-        wanted, qc = self.next_wanted(want)
-        view = qc.view
-        for block in blocks:
-            if block.header.id(self._context.domain) != wanted:
-                raise InvalidMessage("a block that was not asked for")
-            if not block.justify.view < block.view == view:
-                raise InvalidMessage("a block whose view does not fit its chain")
-            wanted = self._context.id_of(block.justify)
-            payload_digest = self._rule.digest(block.view, block.payload)
-            if block.header.link != block.link_with(wanted, payload_digest):
-                raise InvalidMessage("a block whose link does not cover it")
-            view = block.justify.view
+        _, qc = self.next_wanted(want)
+        check_chain(self._context, self._rule, qc, blocks)
         if want.height is None and blocks:
             want.height = blocks[0].height
         want.chain.extend(blocks)

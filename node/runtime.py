@@ -25,6 +25,7 @@ from consensus.errors import InvalidMessage
 from consensus.handover import Terms, terms_in
 from consensus.messages import QC, TC, Block
 from consensus.payload import State
+from node.backfill import Backfill, Recovered
 from node.candidates import Candidates
 from node.epoch_file import from_document
 from node.epoch_state import agreed_in, encode_state
@@ -81,7 +82,7 @@ class Network(Protocol):
         ...
 
 
-class Events(Protocol):
+class Events(Recovered, Protocol):
     """What others want to know of the agreement; calls are short and never raise."""
 
     def entered_view(self, view: int, by_timeout: bool) -> None:
@@ -172,6 +173,7 @@ class Runtime:
         self._observing = trio.CancelScope()
         self._loading: set[int] = set()
         self._observed_ns: dict[int, int] = {}
+        self._backfill = Backfill(epoch, me, store, events, self._send)
         self._nursery: trio.Nursery
 
     @property
@@ -196,6 +198,7 @@ class Runtime:
             await self._step(lambda: self._core.start(stored, wall_clock_ms()))
             task_status.started()
             self._nursery.start_soon(self._gossip)
+            self._nursery.start_soon(self._backfill.run)
         assert self._successor is not None
         return self._successor
 
@@ -208,14 +211,6 @@ class Runtime:
             frame = await self._network.receive_from(member)
             try:
                 message = self._verifier.settled(wire.decode(frame))
-                if isinstance(message, wire.BlockResponse) and not self._core.awaits(
-                    member, message
-                ):
-                    continue  # Its certificates cost much to verify, and nobody asked for them.
-                if isinstance(
-                    message, wire.CheckpointResponse
-                ) and not self._core.awaits_checkpoint(member):
-                    continue
                 if not self._is_wanted(member, message):
                     continue
                 if self._verifier.is_cheap(message):
@@ -231,6 +226,10 @@ class Runtime:
                     # Between two events: none that is being performed may sign after the end.
                     async with self._turn:
                         await self._end(message)
+                elif isinstance(message, wire.BlockResponse) and self._backfill.awaits(
+                    member, message
+                ):
+                    self._backfill.take(member, message)
                 else:
                     await self._step(lambda m=message: self._handle(member, m))  # type: ignore[misc]
             except InvalidMessage as error:
@@ -272,8 +271,14 @@ class Runtime:
                 return []  # There is none yet; one that comes goes another way.
 
     def _is_wanted(self, member: int, message: wire.Message) -> bool:
-        if isinstance(message, wire.Candidate):
-            return self._candidates.admits(member, message, trio.current_time())
+        match message:
+            case wire.Candidate():
+                return self._candidates.admits(member, message, trio.current_time())
+            # Certificates cost much to verify, and perhaps nobody asked for these.
+            case wire.BlockResponse():
+                return self._core.awaits(member, message) or self._backfill.awaits(member, message)
+            case wire.CheckpointResponse():
+                return self._core.awaits_checkpoint(member)
         return True
 
     def _take_candidate(self, member: int, candidate: wire.Candidate) -> None:
@@ -638,7 +643,10 @@ class Runtime:
             block,
             encode_state(effect.state),
             Gap(effect.above_view, effect.above_height, block.view, block.height),
+            effect.above_id,
+            encode_state(effect.above_state),
         )
+        self._backfill.wake()
         if self._journal is not None:
             parent_id = self._context.id_of(block.justify)
             self._journal.began_from(domain, effect.block_id, block, parent_id)

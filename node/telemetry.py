@@ -157,25 +157,8 @@ class Telemetry:
             self._metrics.signed.labels(name).inc()
         if not is_priced(block):
             return
-        words = words_of(agreed)
-        report = Report(
-            network=self._context.network,
-            epoch=self._context.epoch,
-            header=block.header,
-            id=block_id,
-            words=words,
-            bitmap=int.from_bytes(qc.bitmap, "big"),
-            signature=qc.aggregate,
-            answers=answers_of(words, self._feeds),
-            signers=signers,
-        )
-        body = msgspec.json.encode(report_to_json(report))
         header = block.header
-        self._store.save_report(
-            StoredReport(
-                self._context.epoch, header.view, block_id, header.observed_at_ms, False, body
-            )
-        )
+        report, body = self._archive(block_id, block, qc, agreed, final=False)
         place = (self._context.epoch, header.view)
         newest = self._latest is None or place > (self._latest.epoch, self._latest.view)
         if newest:
@@ -185,6 +168,40 @@ class Telemetry:
             self._note_answers(agreed)
             self._observers = self._priced_by(block)
             self._on_report(report, self._latest)
+
+    def _archive(
+        self, block_id: bytes, block: Block, qc: QC, agreed: AgreedState, *, final: bool
+    ) -> tuple[Report, bytes]:
+        words = words_of(agreed)
+        header = block.header
+        report = Report(
+            network=self._context.network,
+            epoch=self._context.epoch,
+            header=header,
+            id=block_id,
+            words=words,
+            bitmap=int.from_bytes(qc.bitmap, "big"),
+            signature=qc.aggregate,
+            answers=answers_of(words, self._feeds),
+            signers=tuple(self._names[signer] for signer in signers_of(qc.bitmap)),
+        )
+        body = msgspec.json.encode(report_to_json(report))
+        self._store.save_report(
+            StoredReport(
+                self._context.epoch, header.view, block_id, header.observed_at_ms, final, body
+            )
+        )
+        return report, body
+
+    def recovered(self, block_id: bytes, block: Block, qc: QC, state: State) -> None:
+        """Archive a report that was certified while this node was away."""
+        if is_priced(block):
+            self._archive(block_id, block, qc, agreed_in(state), final=True)
+            self._store.mark_report_final(self._context.epoch, block.view)
+
+    def gaps_changed(self) -> None:
+        """Note that what the node skipped is less than before."""
+        self._gaps = tuple(self._store.gaps(self._context.domain))
 
     def committed(self, block_id: bytes, block: Block, state: State) -> None:
         """Note a final block."""
@@ -199,7 +216,7 @@ class Telemetry:
     def began_from(self, block_id: bytes, block: Block, state: State) -> None:
         """Note a checkpoint that was taken over."""
         self._height = block.height
-        self._gaps = tuple(self._store.gaps(self._context.domain))
+        self.gaps_changed()
         self._metrics.checkpoints.inc()
 
     def persisted(self, duration_ns: int) -> None:

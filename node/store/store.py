@@ -2,7 +2,7 @@
 
 import secrets
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -416,12 +416,22 @@ class Store:
             (self._retention.blocks_max, domain, view, _BLOCKS_PRUNED_PER_COMMIT_MAX),
         )
 
+    # What a member skipped, and gets back for its archive.
+
     def save_checkpoint(
-        self, domain: bytes, block_id: bytes, block: Block, state: bytes, gap: Gap
+        self,
+        domain: bytes,
+        block_id: bytes,
+        block: Block,
+        state: bytes,
+        gap: Gap,
+        above_id: bytes,
+        above_state: bytes,
     ) -> None:
         """Make a later final block the head, without those in the gap below it.
 
-        Durable with the next safety state. Gaps that touch become one.
+        `above_state` is the encoded state at the gap's lower end. Durable with the next safety
+        state. Gaps that touch become one.
         """
         with self._pending():
             self._database.write(
@@ -430,27 +440,30 @@ class Store:
                 (domain, block_id, block.view, _block_encoder.encode(block)),
             )
             self._set_head(domain, block_id, block.height, block.view, state)
-            self._note_gap(domain, gap)
+            self._note_gap(domain, gap, above_id, above_state)
 
-    def _note_gap(self, domain: bytes, gap: Gap) -> None:
+    def _note_gap(self, domain: bytes, gap: Gap, above_id: bytes, above_state: bytes) -> None:
         touching = self._database.rows(
-            "SELECT above_view, above_height FROM gap WHERE domain = ? AND view = ?",
+            "SELECT above_view, above_height, above_id, above_state FROM gap"
+            " WHERE domain = ? AND view = ?",
             (domain, gap.above_view),
         )
-        above_view, above_height = touching[0] if touching else (gap.above_view, gap.above_height)
+        lower = (gap.above_view, gap.above_height, above_id, above_state)
+        above_view, above_height, above_id, above_state = touching[0] if touching else lower  # type: ignore[assignment]
         self._database.write(
             "DELETE FROM gap WHERE domain = ?1 AND above_view >= ?2 AND view <= ?3",
             (domain, above_view, gap.view),
         )
         self._database.write(
-            "INSERT INTO gap VALUES (?, ?, ?, ?, ?)",
-            (domain, above_view, above_height, gap.view, gap.height),
+            "INSERT INTO gap VALUES (?, ?, ?, ?, ?, ?, ?)",
+            (domain, above_view, above_height, gap.view, gap.height, above_id, above_state),
         )
         self._database.write(
             "DELETE FROM gap WHERE domain = ?1 AND view <= (SELECT view FROM gap"
             " WHERE domain = ?1 ORDER BY view DESC LIMIT 1 OFFSET ?2)",
             (domain, _GAPS_MAX),
         )
+        self._forget_skipped(domain)
 
     def gaps(self, domain: bytes) -> list[Gap]:
         """Return what was skipped in an epoch, oldest first: nobody here knows these blocks."""
@@ -461,6 +474,64 @@ class Store:
                 (domain,),
             )
         return [Gap(*row) for row in rows]  # type: ignore[arg-type]
+
+    def below_gap(self, domain: bytes, gap: Gap) -> tuple[bytes, bytes]:
+        """Return the id of the block at a gap's lower end, and the encoded state after it."""
+        with self._mutex:
+            rows = self._database.rows(
+                "SELECT above_id, above_state FROM gap WHERE domain = ? AND view = ?",
+                (domain, gap.view),
+            )
+        ((above_id, above_state),) = rows
+        assert isinstance(above_id, bytes)
+        assert isinstance(above_state, bytes)
+        return above_id, above_state
+
+    def blocks_of_view(self, domain: bytes, view: int, *, final_only: bool = False) -> list[Block]:
+        """Return the blocks of one view that are kept."""
+        with self._mutex:
+            rows = self._database.rows(
+                "SELECT block FROM block WHERE domain = ? AND view = ? AND final >= ?",
+                (domain, view, int(final_only)),
+            )
+        return [self._decoded(block) for (block,) in rows]
+
+    def save_skipped(self, domain: bytes, blocks: Sequence[Block]) -> None:
+        """Keep blocks of a gap until all of it is here."""
+        with self._pending():
+            for block in blocks:
+                self._database.write(
+                    "INSERT OR REPLACE INTO skipped VALUES (?, ?, ?)",
+                    (domain, block.view, _block_encoder.encode(block)),
+                )
+
+    def skipped(
+        self, domain: bytes, above_view: int, *, count_max: int = BLOCKS_PER_RESPONSE_MAX
+    ) -> list[Block]:
+        """Return the lowest blocks above a view that came back so far, oldest first."""
+        with self._mutex:
+            rows = self._database.rows(
+                "SELECT block FROM skipped WHERE domain = ? AND view > ? ORDER BY view LIMIT ?",
+                (domain, above_view, count_max),
+            )
+        return [self._decoded(block) for (block,) in rows]
+
+    def forget_skipped(self, domain: bytes, filled: Gap | None = None) -> None:
+        """Drop the blocks that came back, and the gap if it is filled."""
+        with self._pending():
+            self._forget_skipped(domain)
+            if filled is not None:
+                self._database.write(
+                    "DELETE FROM gap WHERE domain = ? AND view = ?", (domain, filled.view)
+                )
+
+    def _forget_skipped(self, domain: bytes) -> None:
+        self._database.write("DELETE FROM skipped WHERE domain = ?", (domain,))
+
+    @property
+    def blocks_max(self) -> int:
+        """How many blocks are kept at most."""
+        return self._retention.blocks_max
 
     def head(self, domain: bytes) -> Head | None:
         """Return the newest final block and its state; None before the first, or if it is lost."""

@@ -551,13 +551,13 @@ def test_a_checkpoint_becomes_the_head_with_the_next_safety_state(directory: Pat
         store.save_block(D, block_id(1), block(1))
         store.commit_block(D, block_id(1), 1, 1, b"one")
         store.save_safety(safety(1))
-        store.save_checkpoint(D, block_id(50), block(50), b"fifty", Gap(1, 1, 50, 50))
+        store.save_checkpoint(D, block_id(50), block(50), b"fifty", Gap(1, 1, 50, 50), b"i", b"s")
         store.close(commit=False)
     with Store.open(directory) as store:
         head = store.head(D)
         assert head is not None
         assert (head.block_id, store.gaps(D)) == (block_id(1), []), "nothing was durable yet"
-        store.save_checkpoint(D, block_id(50), block(50), b"fifty", Gap(1, 1, 50, 50))
+        store.save_checkpoint(D, block_id(50), block(50), b"fifty", Gap(1, 1, 50, 50), b"i", b"s")
         store.save_safety(safety(2))
         store.close(commit=False)
     with Store.open(directory) as store:
@@ -576,12 +576,14 @@ def test_a_checkpoint_becomes_the_head_with_the_next_safety_state(directory: Pat
 
 def test_gaps_that_touch_become_one_and_only_so_many_are_kept(directory: Path) -> None:
     def skip(store: Store, above: int, view: int) -> None:
-        store.save_checkpoint(D, block_id(view), block(view), b"", Gap(above, above, view, view))
+        gap = Gap(above, above, view, view)
+        store.save_checkpoint(D, block_id(view), block(view), b"", gap, b"%d" % above, b"state")
 
     with Store.create(directory) as store:
         skip(store, 3, 9)
         skip(store, 9, 12)
         skip(store, 20, 25)
+        assert store.below_gap(D, Gap(3, 3, 12, 12)) == (b"3", b"state")
         assert store.gaps(D) == [Gap(3, 3, 12, 12), Gap(20, 20, 25, 25)]
         # All blocks were lost, and the next checkpoint begins with the genesis.
         skip(store, 0, 40)
