@@ -78,6 +78,13 @@ class BlockTree:
         self.root = root
         self._replace(kept)
 
+    def replant(self, root: Node) -> None:
+        """Begin anew from a later final block that is not here."""
+        assert root.view > self.root.view
+        assert root.block_id not in self._nodes
+        self.root = root
+        self._replace({root.block_id: root})
+
     def prune(self, keep_tips: Iterable[bytes]) -> None:
         """Drop the oldest side branches while there are too many blocks, never those of the tips.
 

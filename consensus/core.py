@@ -15,6 +15,12 @@ import msgspec
 from consensus import effects as fx
 from consensus import rules
 from consensus.blocktree import BlockTree, Node
+from consensus.checkpoint import (
+    FAR_BLOCKS,
+    CheckpointSearch,
+    check_checkpoint,
+    make_checkpoint,
+)
 from consensus.collectors import TimeoutCollector, VoteCollector
 from consensus.committee import EpochContext
 from consensus.errors import InvalidMessage, InvalidPayload
@@ -30,6 +36,8 @@ from consensus.messages import (
     BlockResponse,
     Certificate,
     Change,
+    CheckpointRequest,
+    CheckpointResponse,
     HandoverCertificate,
     HandoverShare,
     Header,
@@ -50,6 +58,9 @@ WINDOW_AHEAD = 2
 
 RESPONSE_BYTES_MAX = 1 << 19
 WAITING_QCS_MAX = 64
+CHECKPOINTS_ASKED_FIRST = 3
+"""So often is a checkpoint asked for before a long gap is filled block by block all the same."""
+
 RECENTLY_HEARD_VIEWS = 8
 """A leader waits its grace only for members it heard from in this many views."""
 
@@ -124,6 +135,11 @@ class Core:
         self._votes = VoteCollector(context.q)
         self._timeouts = TimeoutCollector(context.q)
         self._fetcher = Fetcher(context, me, rule)
+        self._search = CheckpointSearch(context, me)
+        self._final_qc: QC | None = None
+        """What made the last final block final, once it is known in this life."""
+        self._checkpoint: tuple[bytes, CheckpointResponse] | None = None
+        """The id of the last final block, and how others are shown it, once one has asked."""
         self._observations: dict[int, dict[int, Observed]] = {}
         self._last_heard: dict[int, int] = {}
         self._pending: Proposal | None = None
@@ -160,6 +176,11 @@ class Core:
         """The last final block."""
         return self._tree.root
 
+    @property
+    def height_wanted(self) -> int | None:
+        """The height of the highest certified block that is being looked for, once it is known."""
+        return max((want.height for want in self._fetcher.all() if want.height), default=None)
+
     def node(self, block_id: bytes) -> Node | None:
         """Return a block above the last final one, or that one."""
         return self._tree.get(block_id)
@@ -177,14 +198,19 @@ class Core:
                 self._tree.add(self._judge(block, block_id, parent))
             except InvalidMessage:
                 continue
+            self._show_final(parent, block.justify)
         safety = self._safety
         out: list[fx.Effect] = []
+        if safety.closing_qc is not None:
+            self._final_qc = safety.closing_qc
         qc_view = safety.high_qc.view
         tc_view = safety.high_tc.view if safety.high_tc is not None else 0
         self._note_qc(safety.high_qc, now_ms, out)
         self._enter(max(qc_view, tc_view) + 1, tc_view > qc_view, now_ms, out)
         if safety.closed and self._tree.root.successor is not None:
             self._end(out)
+        elif self._needs_checkpoint():
+            self._seek(out)
         vote = safety.last_vote
         if vote is not None and rules.may_repeat_vote(self._safety, self.view, vote):
             # The crash may have swallowed it; the bytes are the same as before.
@@ -397,6 +423,125 @@ class Core:
             out.append(fx.SetFetchTimer(block_id, duration_ms))
         return out
 
+    # A gap that is too long, or that nobody can fill.
+
+    def on_checkpoint_request(
+        self, sender: int, request: CheckpointRequest, now_ms: int
+    ) -> list[fx.Effect]:
+        """Show a member that is behind the last final block; stay silent if it is as far."""
+        root = self._tree.root
+        if root.view <= request.known_view or self._final_qc is None:
+            return []
+        if not self._search.may_answer(sender, now_ms):
+            return []
+        if self._checkpoint is None or self._checkpoint[0] != root.block_id:
+            certified = self._tree.get(self._context.id_of(self._final_qc))
+            if certified is None:
+                return []
+            above = self._tree.path_to(certified.block_id)
+            made = make_checkpoint(self._context, self._rule, root, above, self._final_qc)
+            if made is None:
+                return []
+            self._checkpoint = (root.block_id, made)
+        return [fx.SendResponse(self._checkpoint[1], sender)]
+
+    def awaits_checkpoint(self, sender: int) -> bool:
+        """Tell whether a checkpoint was asked for, so that others need not even be verified."""
+        return self._search.awaits(sender)
+
+    def on_checkpoint_response(
+        self, sender: int, response: CheckpointResponse, now_ms: int
+    ) -> list[fx.Effect]:
+        """Go on from a later final block; what lies between is skipped.
+
+        Neither votes nor timeouts are forgotten: only the root moves, and only forwards.
+        """
+        if not self._search.awaits(sender):
+            return []
+        node = check_checkpoint(self._context, self._rule, response)
+        self._search.take(sender)
+        out: list[fx.Effect] = []
+        root = self._tree.root
+        if self._halted or node.view <= root.view:
+            return out
+        if self._tree.get(node.block_id) is not None:
+            if not self._safety.closed:
+                self._adopt_qc(response.qc, now_ms, out)
+                self._resume(now_ms, out)
+            return out
+        if node.height <= root.height or root.successor is not None:
+            self._halt("a final block does not extend the last final one", out)
+            return out
+        self._begin_from(node, response, out)
+        if node.successor is None and not self._safety.closed:
+            self._note_qc(response.qc, now_ms, out)
+            self._enter(response.qc.view + 1, False, now_ms, out)
+            for want in self._fetcher.all():
+                self._request(want, out)
+            self._resume(now_ms, out)
+        return out
+
+    def on_checkpoint_timer(self, now_ms: int) -> list[fx.Effect]:
+        """Ask others for a checkpoint while one is needed."""
+        out: list[fx.Effect] = []
+        if self._needs_checkpoint():
+            self._ask_checkpoint(out)
+        else:
+            self._search.end()
+        return out
+
+    def _needs_checkpoint(self) -> bool:
+        if self._safety.closed:
+            # The blocks are lost, the deciding one with them, and nothing else can be signed.
+            return self._tree.root.successor is None
+        return any(self._is_far(w) or self._fetcher.is_stuck(w) for w in self._fetcher.all())
+
+    def _is_far(self, want: Want) -> bool:
+        return bool(want.chain) and want.chain[-1].height > self._tree.root.height + FAR_BLOCKS
+
+    def _seek(self, out: list[fx.Effect]) -> None:
+        if not self._search.is_open:
+            self._search.begin()
+            self._ask_checkpoint(out)
+
+    def _ask_checkpoint(self, out: list[fx.Effect]) -> None:
+        to = self._search.ask(self._safety.high_qc)
+        if to:
+            out.append(fx.SendRequest(CheckpointRequest(self._tree.root.view), to))
+        out.append(fx.SetCheckpointTimer(self._context.configuration.timing.base_timeout_ms))
+
+    def _begin_from(self, node: Node, response: CheckpointResponse, out: list[fx.Effect]) -> None:
+        """Make a checked checkpoint the last final block, durably before anything rests on it."""
+        root, qc = self._tree.root, response.qc
+        assert node.block is not None
+        self._tree.replant(node)
+        self._final_qc = qc
+        self._checkpoint = (node.block_id, response)
+        self._fetcher.drop_below(node.view)
+        self._fetcher.begin_anew()
+        self._forget_waiting(node.view)
+        out.append(
+            fx.StoreCheckpoint(
+                node.block_id,
+                node.block,
+                node.state,
+                node.successor,
+                root.block_id,
+                root.view,
+                root.height,
+                root.state,
+            )
+        )
+        self._dirty = True
+        if qc.view > self._safety.high_qc.view:
+            self._set(high_qc=qc)
+        if node.successor is not None and not self._safety.closed:
+            self._close(qc, out)
+            return
+        self._persist(out)
+        if node.successor is not None:
+            self._end(out)
+
     # The end of the epoch.
 
     def on_change(self, change: Change) -> None:
@@ -439,6 +584,7 @@ class Core:
     def _close(self, qc: QC, out: list[fx.Effect]) -> None:
         """Close the epoch for good: its deciding block, now the root, is final."""
         self._set(closed=True, closing_qc=qc)
+        self._final_qc = qc
         self._persist(out)
         self._end(out)
 
@@ -507,6 +653,8 @@ class Core:
     def _commit(self, node: Node, qc: QC, out: list[fx.Effect]) -> None:
         root = self._tree.root
         if node.parent_id == root.block_id and root.successor is None:
+            if self._final_qc is None:
+                self._show_final(node, qc)
             return  # The parent is final already.
         if self._safety.closed or node.block is None or not rules.commits_parent(node.block):
             return
@@ -525,11 +673,21 @@ class Core:
                 parent = final  # Nothing counts in this epoch after the block that ends it.
                 break
         self._tree.reroot(parent.block_id)
+        self._final_qc = qc
         self._fetcher.drop_below(parent.view)
-        for block_id in [b for b, w in self._waiting_qcs.items() if w.view <= parent.view]:
-            del self._waiting_qcs[block_id]
+        self._forget_waiting(parent.view)
         if parent.successor is not None:
             self._close(qc, out)
+
+    def _show_final(self, node: Node, qc: QC) -> None:
+        """Note what made the last final block final, if a certificate of its child does."""
+        is_child = node.parent_id == self._tree.root.block_id
+        if is_child and node.block is not None and rules.commits_parent(node.block):
+            self._final_qc = qc
+
+    def _forget_waiting(self, view: int) -> None:
+        for block_id in [b for b, w in self._waiting_qcs.items() if w.view <= view]:
+            del self._waiting_qcs[block_id]
 
     # Views.
 
@@ -792,6 +950,11 @@ class Core:
         block_id, _ = self._fetcher.next_wanted(want)
         if self._fetcher.is_left_to_another(want):
             return
+        is_far = self._is_far(want)
+        if is_far or self._fetcher.is_stuck(want):
+            self._seek(out)
+            if is_far and self._search.attempts <= CHECKPOINTS_ASKED_FIRST:
+                return
         to = self._fetcher.ask(want)
         if to:
             known_view = max(self._tree.root.view, self._fetcher.view_below(want))

@@ -16,6 +16,8 @@ from consensus.messages import (
     BlockRequest,
     BlockResponse,
     Certificate,
+    CheckpointRequest,
+    CheckpointResponse,
     HandoverCertificate,
     Header,
 )
@@ -93,17 +95,17 @@ class SendHandoverShare:
 
 @dataclass(frozen=True, slots=True)
 class SendRequest:
-    """Ask some members for blocks; nothing is signed."""
+    """Ask some members for blocks or for a checkpoint; nothing is signed."""
 
-    request: BlockRequest
+    request: BlockRequest | CheckpointRequest
     to: tuple[int, ...]
 
 
 @dataclass(frozen=True, slots=True)
 class SendResponse:
-    """Answer a member's request for blocks; nothing is signed."""
+    """Answer a member's request; nothing is signed."""
 
-    response: BlockResponse
+    response: BlockResponse | CheckpointResponse
     to: int
 
 
@@ -152,6 +154,13 @@ class SetFetchTimer:
     """Call `on_fetch_timer(block_id)` after a duration."""
 
     block_id: bytes
+    duration_ms: int
+
+
+@dataclass(frozen=True, slots=True)
+class SetCheckpointTimer:
+    """Call `on_checkpoint_timer()` after a duration."""
+
     duration_ms: int
 
 
@@ -220,8 +229,29 @@ class Certified:
 
 
 @dataclass(frozen=True, slots=True)
+class StoreCheckpoint:
+    """Make a final block and the state after it the head; a `Persist` follows at once.
+
+    The blocks between it and what was final before are skipped, and not known here. With a
+    `successor` the block decides the next epoch. What begins with `above` is of the block that was
+    final before.
+    """
+
+    block_id: bytes
+    block: Block
+    state: State
+    successor: bytes | None
+    above_id: bytes
+    above_view: int
+    above_height: int
+    above_state: State
+
+
+@dataclass(frozen=True, slots=True)
 class Committed:
     """A block is final; blocks come oldest first, each exactly once in a process's life.
+
+    Each is the child of the one before, or of the last `StoreCheckpoint`.
 
     With a `successor`, the hash of the next configuration, it decides the next epoch.
     """
@@ -287,12 +317,14 @@ Effect = (
     | SetTimer
     | SetGraceTimer
     | SetFetchTimer
+    | SetCheckpointTimer
     | CertifyVotes
     | CertifyTimeouts
     | CertifyHandover
     | HandedOver
     | SendHandoverCertificate
     | Certified
+    | StoreCheckpoint
     | Committed
     | Equivocation
     | PeerFault

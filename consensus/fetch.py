@@ -9,6 +9,7 @@ A chain that is too long to be held is fetched twice: on the way down only waypo
 from the lowest of them it is climbed up again, piece by piece.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from consensus.committee import EpochContext, signers_of
@@ -24,6 +25,9 @@ CHAIN_BYTES_MAX = 1 << 24
 
 WANTED_MAX = 8
 
+FRUITLESS_MAX = 3
+"""A block that was asked for more often in vain is looked for by a checkpoint too."""
+
 
 @dataclass(slots=True)
 class Want:
@@ -36,11 +40,33 @@ class Want:
     qc: QC
     block_id: bytes
     start: QC
+    height: int | None = None
+    """The height of the block, once that has come."""
     waypoints: list[QC] = field(default_factory=list)
     chain: list[Block] = field(default_factory=list)
     bytes_held: int = 0
     asked: frozenset[int] = frozenset()
     attempts: int = 0
+    fruitless: int = 0
+    """How often was asked since the last block came."""
+
+
+def check_chain(context: EpochContext, rule: PayloadRule, qc: QC, blocks: Sequence[Block]) -> None:
+    """Check that blocks, newest first, are the one that a certificate names and its ancestors.
+
+    Raises `InvalidMessage`.
+    """
+    wanted, view = context.id_of(qc), qc.view
+    for block in blocks:
+        if block.header.id(context.domain) != wanted:
+            raise InvalidMessage("a block that was not asked for")
+        if not block.justify.view < block.view == view:
+            raise InvalidMessage("a block whose view does not fit its chain")
+        wanted = context.id_of(block.justify)
+        payload_digest = rule.digest(block.view, block.payload)
+        if block.header.link != block.link_with(wanted, payload_digest):
+            raise InvalidMessage("a block whose link does not cover it")
+        view = block.justify.view
 
 
 class Fetcher:
@@ -107,26 +133,20 @@ class Fetcher:
         count = min(self._context.f + 1, len(signers))
         start = want.attempts * count
         want.attempts += 1
+        want.fruitless += 1
         chosen = tuple(signers[(start + i) % len(signers)] for i in range(count))
         want.asked |= frozenset(chosen)
         return chosen
 
     def extend(self, want: Want, blocks: tuple[Block, ...]) -> None:
         """Append blocks to a chain; raise `InvalidMessage` if they are not the ones asked for."""
-        wanted, qc = self.next_wanted(want)
-        view = qc.view
-        for block in blocks:
-            if block.header.id(self._context.domain) != wanted:
-                raise InvalidMessage("a block that was not asked for")
-            if not block.justify.view < block.view == view:
-                raise InvalidMessage("a block whose view does not fit its chain")
-            wanted = self._context.id_of(block.justify)
-            payload_digest = self._rule.digest(block.view, block.payload)
-            if block.header.link != block.link_with(wanted, payload_digest):
-                raise InvalidMessage("a block whose link does not cover it")
-            view = block.justify.view
+        _, qc = self.next_wanted(want)
+        check_chain(self._context, self._rule, qc, blocks)
+        if want.height is None and blocks:
+            want.height = blocks[0].height
         want.chain.extend(blocks)
         want.bytes_held += sum(len(block.payload) for block in blocks)
+        want.fruitless = 0
 
     def is_full(self, want: Want) -> bool:
         """Tell whether no more of a chain may be held."""
@@ -148,6 +168,17 @@ class Fetcher:
         want.start = start
         want.chain.clear()
         want.bytes_held = 0
+
+    def is_stuck(self, want: Want) -> bool:
+        """Tell whether the next block seems to be nowhere: several times f+1 members lacked it."""
+        return want.fruitless > FRUITLESS_MAX
+
+    def begin_anew(self) -> None:
+        """Forget what has come of every chain: it may lie below the last final block by now."""
+        for want in self._wants.values():
+            want.waypoints.clear()
+            want.fruitless = 0
+            self._begin(want, want.qc)
 
     def drop(self, block_id: bytes) -> None:
         """Stop looking for a block."""

@@ -31,6 +31,8 @@ DOCUMENT_BYTES_MAX: Final = 1 << 17
 """A configuration travels in a payload beside a quorum's observations."""
 
 STATE_BYTES_MAX: Final = 1 << 18
+DESCENDANTS_MAX: Final = 256
+"""So many links at most lead from a checkpoint to the certified block that makes it final."""
 
 
 class Header(Struct, frozen=True, array_like=True, forbid_unknown_fields=True):
@@ -183,6 +185,36 @@ class BlockResponse(
     blocks: Annotated[tuple[Block, ...], Meta(max_length=BLOCKS_PER_RESPONSE_MAX)]
 
 
+class CheckpointRequest(
+    Struct, frozen=True, tag="checkpoint-request", array_like=True, forbid_unknown_fields=True
+):
+    """Asks for the last final block, if its view is above `known_view`, with its state."""
+
+    known_view: WireView
+
+
+class Descendant(Struct, frozen=True, array_like=True, forbid_unknown_fields=True):
+    """A block above a checkpoint without its payload: what its link covers beside its parent."""
+
+    header: Header
+    state_digest: WireDigest
+    payload_digest: WireDigest
+
+
+class CheckpointResponse(
+    Struct, frozen=True, tag="checkpoint", array_like=True, forbid_unknown_fields=True
+):
+    """A final block, the encoded state after it, and what shows that it is final.
+
+    `descendants` lead from its child to the block that `qc` certifies, oldest first.
+    """
+
+    block: Block
+    state: Annotated[bytes, Meta(max_length=STATE_BYTES_MAX)]
+    descendants: Annotated[tuple[Descendant, ...], Meta(min_length=1, max_length=DESCENDANTS_MAX)]
+    qc: QC
+
+
 class Change(Struct, frozen=True, array_like=True, forbid_unknown_fields=True):
     """The next epoch's configuration, with the aggregate of a quorum's BLS approvals of it.
 
@@ -247,6 +279,8 @@ Message = (
     | Certificate
     | BlockRequest
     | BlockResponse
+    | CheckpointRequest
+    | CheckpointResponse
     | Candidate
     | HandoverShare
     | HandoverCertificate

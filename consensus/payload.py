@@ -24,6 +24,20 @@ class Outcome:
     """The hash of the next epoch's configuration, if this block or one before it decided that."""
 
 
+@dataclass(frozen=True, slots=True)
+class Restored:
+    """A state that came from a peer, and the digest by which it is believed.
+
+    `deciding_view` is the view of the block that decided the next epoch, if the state has one
+    decided; `successor` the hash of its configuration.
+    """
+
+    state: State
+    state_digest: Digest
+    successor: Digest | None = None
+    deciding_view: int | None = None
+
+
 class PayloadRule(Protocol):
     """Builds and judges the payloads of one epoch. Pure; bound to one domain D.
 
@@ -56,4 +70,12 @@ class PayloadRule(Protocol):
         Raises `InvalidPayload` unless it holds at least q distinct members' observations for
         exactly this view, in the canonical order.
         """
+        ...
+
+    def encode_state(self, state: State) -> bytes:
+        """Return the canonical form of a state."""
+        ...
+
+    def restore(self, encoded: bytes) -> Restored:
+        """Return the state in its canonical form; raise `InvalidPayload` for anything else."""
         ...

@@ -173,6 +173,16 @@ class NodeSection(Section):
     """The name in the committee file; without it the node only follows."""
 
 
+class StoreSection(Section):
+    """How much of the past is kept in `data_dir`; what the member signed is kept for good."""
+
+    blocks_max: int = Field(default=100_000, ge=16, le=10_000_000)
+    """Blocks, from which other members that were away catch up."""
+    reports_max: int = Field(default=250_000, ge=1, le=100_000_000)
+    """Certified reports, which the API serves."""
+    report_days_max: int = Field(default=30, ge=1, le=36_500)
+
+
 class KeysSection(Section):
     """Encrypted key files, and the files that hold their passwords."""
 
@@ -273,6 +283,7 @@ class Config(Section):
     """A whole `node.toml`, every path absolute."""
 
     node: NodeSection
+    store: StoreSection = StoreSection()
     keys: KeysSection
     p2p: P2pSection = P2pSection()
     feeds: FeedsSection = FeedsSection()

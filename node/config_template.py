@@ -69,7 +69,13 @@ def _node(settings: NodeSettings) -> str:
 # Holds the safety state: never restore an old copy of it, never start two nodes on one key.
 data_dir = {_text(settings.data_dir)}
 # The committee file, the same for all members of the network.
-network_file = {_text(settings.network_file)}"""
+network_file = {_text(settings.network_file)}
+
+# How much of the past is kept: blocks for members that were away, reports for the API.
+# [store]
+# blocks_max = 100000
+# reports_max = 250000
+# report_days_max = 30"""
 
 
 def _keys(keys: KeysSection) -> str:

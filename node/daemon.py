@@ -48,7 +48,7 @@ from node.report import Report
 from node.running_epoch import RunningEpoch, check_joined, encode_successor, stored_epochs
 from node.runtime import Halted, OwnObservation, Runtime, wall_clock_ms
 from node.signer import Signer
-from node.store import ArchiveReader, Store, StoreMissing, safety_for_start
+from node.store import ArchiveReader, Retention, Store, StoreMissing, safety_for_start
 from node.store.store import JOURNAL_DIRECTORY
 from node.switchboard import Switchboard, peer_number
 from node.telemetry import Telemetry
@@ -198,7 +198,13 @@ class Node:
             new_member=self._new_member or self._was_member(),
             known_bls_keys=() if self._was_member() else self._keys_listed(),
         )
-        core = Core(context, me, epoch.rule, safety, epoch.root(self._store))
+        root = epoch.root(self._store)
+        if root.block is None and safety.high_qc.view > 0:
+            _log.warning(
+                "store.blocks_lost",
+                advice="what was signed is all there; the blocks come from the other members",
+            )
+        core = Core(context, me, epoch.rule, safety, root)
         self._journal.started(
             instance=self._store.instance,
             network=context.network,
@@ -520,10 +526,7 @@ class Node:
         reasons = []
         core = self._runtime.core if self._runtime is not None else None
         if core is not None and core.high_qc.view - core.root.view > BEHIND_VIEWS_MAX:
-            reasons.append(
-                f"catching up: the others are at view {core.high_qc.view}, this node has all up to "
-                f"{core.root.view}"
-            )
+            reasons.append(catching_up(core))
         silent_ms = self._telemetry.silent_ms
         if silent_ms is None:
             reasons.append("no round has been certified since the start")
@@ -615,12 +618,26 @@ class Node:
 
 def _open_store(config: Config, new_member: bool) -> Store:
     """Open the data directory; only a member that is said to be new gets a fresh one."""
+    retention = Retention(
+        blocks_max=config.store.blocks_max,
+        reports_max=config.store.reports_max,
+        report_age_ms_max=config.store.report_days_max * 24 * 3_600_000,
+    )
     try:
-        return Store.open(config.node.data_dir)
+        return Store.open(config.node.data_dir, retention)
     except StoreMissing:
         if not new_member:
             raise
-        return Store.create(config.node.data_dir)
+        return Store.create(config.node.data_dir, retention)
+
+
+def catching_up(core: Core) -> str:
+    """Say how far a node is that the others have left behind."""
+    at = f"it is at view {core.root.view}, the others at view {core.high_qc.view}"
+    wanted = core.height_wanted
+    if wanted is None or wanted <= core.root.height:
+        return f"catching up: {at}"
+    return f"catching up: {core.root.height} of {wanted} blocks; {at}"
 
 
 def _settle_memory() -> None:

@@ -137,6 +137,20 @@ class Committed(
     parent_id: Hex
 
 
+class BeganFrom(
+    Struct, frozen=True, tag="began-from", tag_field="event", forbid_unknown_fields=True
+):
+    """The member takes a block as final without those below it, which it skipped."""
+
+    seq: int
+    t_ms: int
+    domain: Hex
+    view: int
+    height: int
+    id: Hex
+    parent_id: Hex
+
+
 class HandedOver(
     Struct, frozen=True, tag="handed-over", tag_field="event", forbid_unknown_fields=True
 ):
@@ -162,7 +176,7 @@ class Halted(Struct, frozen=True, tag="halted", tag_field="event", forbid_unknow
     reason: str
 
 
-Entry = Started | Persisted | Signed | Certified | Committed | HandedOver | Halted
+Entry = Started | Persisted | Signed | Certified | Committed | BeganFrom | HandedOver | Halted
 
 _encoder = msgspec.json.Encoder()
 _decoder: msgspec.json.Decoder[Entry] = msgspec.json.Decoder(Entry)
@@ -392,6 +406,20 @@ class Journal:
         """Note that a block is final."""
         self._append(
             Committed(
+                self._seq,
+                self._clock_ms(),
+                domain.hex(),
+                block.view,
+                block.height,
+                block_id.hex(),
+                parent_id.hex(),
+            )
+        )
+
+    def began_from(self, domain: bytes, block_id: bytes, block: Block, parent_id: bytes) -> None:
+        """Note that a checkpoint is the last final block from now on."""
+        self._append(
+            BeganFrom(
                 self._seq,
                 self._clock_ms(),
                 domain.hex(),

@@ -80,6 +80,9 @@ class Metrics:
         self.view_duration = self._histogram(
             "view_duration_seconds", "From entering a view to leaving it.", _LATENCY_SECONDS
         )
+        self.checkpoints = self._counter(
+            "checkpoints_taken", "Checkpoints from which the node went on, skipping blocks."
+        )
         self.evidence = self._counter(
             "evidence_found",
             "Offences of a member of which the node holds proof.",

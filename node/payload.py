@@ -25,10 +25,17 @@ from consensus.committee import EpochContext
 from consensus.errors import InvalidPayload
 from consensus.handover import change_digest, check_approvers
 from consensus.messages import PAYLOAD_BYTES_MAX, Block, Change, Observed
-from consensus.payload import Outcome, State
+from consensus.payload import Outcome, Restored, State
 from consensus.types import Digest
 from node.epoch_file import from_document
-from node.epoch_state import DecidedState, agreed_in, digest_of_state, successor_in
+from node.epoch_state import (
+    DecidedState,
+    agreed_in,
+    decode_state,
+    digest_of_state,
+    encode_state,
+    successor_in,
+)
 from node.errors import NetworkFileError
 
 NO_ROOT = Digest(bytes(32))
@@ -175,6 +182,21 @@ class AggregationRule:
             state=state,
             successor=successor_in(state),
         )
+
+    def encode_state(self, state: State) -> bytes:
+        """Return the canonical form of a state."""
+        return encode_state(state)
+
+    def restore(self, encoded: bytes) -> Restored:
+        """Return a state in its canonical form; raise `InvalidPayload` for anything else."""
+        try:
+            state = decode_state(encoded)
+        except ValueError as error:
+            raise InvalidPayload(f"a malformed state: {error}") from None
+        if len(agreed_in(state).feeds) != self._table.count:
+            raise InvalidPayload("a state with another number of feeds than the table")
+        decides = state.deciding_view if isinstance(state, DecidedState) else None
+        return Restored(state, digest_of_state(state), successor_in(state), decides)
 
     def _check_change(self, change: Change, observed_at_ms: int) -> None:
         """Check a change but for signatures and proofs, which the shell has checked."""

@@ -25,6 +25,7 @@ from consensus.errors import InvalidMessage
 from consensus.handover import Terms, terms_in
 from consensus.messages import QC, TC, Block
 from consensus.payload import State
+from node.backfill import Backfill, Recovered
 from node.candidates import Candidates
 from node.epoch_file import from_document
 from node.epoch_state import agreed_in, encode_state
@@ -33,7 +34,7 @@ from node.journal import Journal
 from node.payload import digest_of, is_priced
 from node.running_epoch import RunningEpoch, encode_successor
 from node.signer import Signer
-from node.store import Store
+from node.store import Gap, Store
 from node.verifier import BadShares
 
 if TYPE_CHECKING:
@@ -46,7 +47,13 @@ GOSSIP_SECONDS = 0.5
 CANDIDATE_EVERY_SECONDS = 10.0
 """What this member proposes as the next epoch is told again, to whoever was away."""
 
-_NEVER_TO_SELF = wire.Certificate | wire.BlockRequest | wire.HandoverCertificate | wire.Candidate
+_NEVER_TO_SELF = (
+    wire.Certificate
+    | wire.BlockRequest
+    | wire.CheckpointRequest
+    | wire.HandoverCertificate
+    | wire.Candidate
+)
 
 _log = structlog.get_logger("node.runtime")
 
@@ -75,7 +82,7 @@ class Network(Protocol):
         ...
 
 
-class Events(Protocol):
+class Events(Recovered, Protocol):
     """What others want to know of the agreement; calls are short and never raise."""
 
     def entered_view(self, view: int, by_timeout: bool) -> None:
@@ -94,6 +101,10 @@ class Events(Protocol):
 
     def committed(self, block_id: bytes, block: Block, state: State) -> None:
         """Note a final block."""
+        ...
+
+    def began_from(self, block_id: bytes, block: Block, state: State) -> None:
+        """Note a final block that was taken over as a checkpoint, without those below it."""
         ...
 
     def persisted(self, duration_ns: int) -> None:
@@ -162,6 +173,7 @@ class Runtime:
         self._observing = trio.CancelScope()
         self._loading: set[int] = set()
         self._observed_ns: dict[int, int] = {}
+        self._backfill = Backfill(epoch, me, store, events, self._send)
         self._nursery: trio.Nursery
 
     @property
@@ -186,6 +198,7 @@ class Runtime:
             await self._step(lambda: self._core.start(stored, wall_clock_ms()))
             task_status.started()
             self._nursery.start_soon(self._gossip)
+            self._nursery.start_soon(self._backfill.run)
         assert self._successor is not None
         return self._successor
 
@@ -198,10 +211,6 @@ class Runtime:
             frame = await self._network.receive_from(member)
             try:
                 message = self._verifier.settled(wire.decode(frame))
-                if isinstance(message, wire.BlockResponse) and not self._core.awaits(
-                    member, message
-                ):
-                    continue  # Its certificates cost much to verify, and nobody asked for them.
                 if not self._is_wanted(member, message):
                     continue
                 if self._verifier.is_cheap(message):
@@ -217,6 +226,10 @@ class Runtime:
                     # Between two events: none that is being performed may sign after the end.
                     async with self._turn:
                         await self._end(message)
+                elif isinstance(message, wire.BlockResponse) and self._backfill.awaits(
+                    member, message
+                ):
+                    self._backfill.take(member, message)
                 else:
                     await self._step(lambda m=message: self._handle(member, m))  # type: ignore[misc]
             except InvalidMessage as error:
@@ -240,10 +253,15 @@ class Runtime:
                 return core.on_block_request(sender, message, now_ms)
             case wire.BlockResponse():
                 return core.on_block_response(sender, message, now_ms)
+            case wire.CheckpointRequest():
+                return core.on_checkpoint_request(sender, message, now_ms)
+            case wire.CheckpointResponse():
+                return core.on_checkpoint_response(sender, message, now_ms)
             case wire.HandoverShare():
                 return core.on_handover_share(sender, message, now_ms)
             case wire.HandoverCertificate():
-                if not core.safety.closed:
+                if core.root.successor is None or not core.safety.closed:
+                    # The own blocks do not say how the epoch ended: not yet, or they were lost.
                     self._network.ask_successor(sender)
                 return core.on_handover_certificate(message, now_ms)
             case wire.Candidate():
@@ -253,8 +271,14 @@ class Runtime:
                 return []  # There is none yet; one that comes goes another way.
 
     def _is_wanted(self, member: int, message: wire.Message) -> bool:
-        if isinstance(message, wire.Candidate):
-            return self._candidates.admits(member, message, trio.current_time())
+        match message:
+            case wire.Candidate():
+                return self._candidates.admits(member, message, trio.current_time())
+            # Certificates cost much to verify, and perhaps nobody asked for these.
+            case wire.BlockResponse():
+                return self._core.awaits(member, message) or self._backfill.awaits(member, message)
+            case wire.CheckpointResponse():
+                return self._core.awaits_checkpoint(member)
         return True
 
     def _take_candidate(self, member: int, candidate: wire.Candidate) -> None:
@@ -405,6 +429,13 @@ class Runtime:
                         duration_ms,
                         lambda b=block_id: self._core.on_fetch_timer(b, wall_clock_ms()),
                     )
+                case fx.SetCheckpointTimer(duration_ms=duration_ms):
+                    self._nursery.start_soon(
+                        self._after,
+                        trio.CancelScope(),
+                        duration_ms,
+                        lambda: self._core.on_checkpoint_timer(wall_clock_ms()),
+                    )
                 case fx.CertifyVotes():
                     self._nursery.start_soon(self._certify_votes, effect)
                 case fx.CertifyTimeouts():
@@ -413,6 +444,8 @@ class Runtime:
                     self._certified(effect)
                 case fx.Committed():
                     self._committed(effect)
+                case fx.StoreCheckpoint():
+                    self._begin_from(effect)
                 case fx.Equivocation():
                     self._nursery.start_soon(self._keep_evidence, effect)
                 case fx.PeerFault(member=member, reason=reason):
@@ -600,6 +633,29 @@ class Runtime:
                 view=block.view,
                 next_configuration="0x" + effect.successor.hex(),
             )
+
+    def _begin_from(self, effect: fx.StoreCheckpoint) -> None:
+        """Keep a checkpoint as the head; the safety state that follows makes it durable."""
+        domain, block = self._context.domain, effect.block
+        self._store.save_checkpoint(
+            domain,
+            effect.block_id,
+            block,
+            encode_state(effect.state),
+            Gap(effect.above_view, effect.above_height, block.view, block.height),
+            effect.above_id,
+            encode_state(effect.above_state),
+        )
+        self._backfill.wake()
+        if self._journal is not None:
+            parent_id = self._context.id_of(block.justify)
+            self._journal.began_from(domain, effect.block_id, block, parent_id)
+        _log.warning(
+            "catching_up.checkpoint",
+            height=block.height,
+            skipped_blocks=block.height - effect.above_height - 1,
+        )
+        self._events.began_from(effect.block_id, block, effect.state)
 
     async def _keep_evidence(self, effect: fx.Equivocation) -> None:
         """Check both shares of an offence, then keep them: one bad share proves nothing."""

@@ -251,7 +251,7 @@ class Switchboard:
                 if peer not in self._loading:
                     self._loading.add(peer)
                     nursery.start_soon(self._load, peer, epoch, message)
-            case wire.Timeout() | wire.HandoverShare():
+            case wire.Timeout() | wire.HandoverShare() | wire.CheckpointRequest():
                 now = trio.current_time()
                 if now - self._told.get(peer, -TELL_EVERY_SECONDS) >= TELL_EVERY_SECONDS:
                     self._told[peer] = now

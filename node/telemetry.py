@@ -106,6 +106,7 @@ class Telemetry:
         self._feeds = [(feed.pair, feed.decimals) for feed in epoch.table.feeds]
         self._committee = _committee_view(epoch)
         self._view = 0
+        self._gaps = tuple(self._store.gaps(epoch.context.domain))
         self._state: AgreedState | None = epoch.genesis if epoch.context.epoch else None
         self._observers: tuple[tuple[str, ...], ...] = ()
         self.invalid_messages = dict.fromkeys(range(epoch.context.n), 0)
@@ -156,25 +157,8 @@ class Telemetry:
             self._metrics.signed.labels(name).inc()
         if not is_priced(block):
             return
-        words = words_of(agreed)
-        report = Report(
-            network=self._context.network,
-            epoch=self._context.epoch,
-            header=block.header,
-            id=block_id,
-            words=words,
-            bitmap=int.from_bytes(qc.bitmap, "big"),
-            signature=qc.aggregate,
-            answers=answers_of(words, self._feeds),
-            signers=signers,
-        )
-        body = msgspec.json.encode(report_to_json(report))
         header = block.header
-        self._store.save_report(
-            StoredReport(
-                self._context.epoch, header.view, block_id, header.observed_at_ms, False, body
-            )
-        )
+        report, body = self._archive(block_id, block, qc, agreed, final=False)
         place = (self._context.epoch, header.view)
         newest = self._latest is None or place > (self._latest.epoch, self._latest.view)
         if newest:
@@ -185,6 +169,40 @@ class Telemetry:
             self._observers = self._priced_by(block)
             self._on_report(report, self._latest)
 
+    def _archive(
+        self, block_id: bytes, block: Block, qc: QC, agreed: AgreedState, *, final: bool
+    ) -> tuple[Report, bytes]:
+        words = words_of(agreed)
+        header = block.header
+        report = Report(
+            network=self._context.network,
+            epoch=self._context.epoch,
+            header=header,
+            id=block_id,
+            words=words,
+            bitmap=int.from_bytes(qc.bitmap, "big"),
+            signature=qc.aggregate,
+            answers=answers_of(words, self._feeds),
+            signers=tuple(self._names[signer] for signer in signers_of(qc.bitmap)),
+        )
+        body = msgspec.json.encode(report_to_json(report))
+        self._store.save_report(
+            StoredReport(
+                self._context.epoch, header.view, block_id, header.observed_at_ms, final, body
+            )
+        )
+        return report, body
+
+    def recovered(self, block_id: bytes, block: Block, qc: QC, state: State) -> None:
+        """Archive a report that was certified while this node was away."""
+        if is_priced(block):
+            self._archive(block_id, block, qc, agreed_in(state), final=True)
+            self._store.mark_report_final(self._context.epoch, block.view)
+
+    def gaps_changed(self) -> None:
+        """Note that what the node skipped is less than before."""
+        self._gaps = tuple(self._store.gaps(self._context.domain))
+
     def committed(self, block_id: bytes, block: Block, state: State) -> None:
         """Note a final block."""
         self._committed += 1
@@ -194,6 +212,12 @@ class Telemetry:
             self._latest = replace(self._latest, final=True)
         for observed in decode_payload(block.payload):
             self._metrics.inclusion.labels(self._names[observed.member]).inc()
+
+    def began_from(self, block_id: bytes, block: Block, state: State) -> None:
+        """Note a checkpoint that was taken over."""
+        self._height = block.height
+        self.gaps_changed()
+        self._metrics.checkpoints.inc()
 
     def persisted(self, duration_ns: int) -> None:
         """Note how long it took to make the safety state durable."""
@@ -293,6 +317,7 @@ class Telemetry:
             feeds=self.feeds(),
             latencies=(self._tick.view(), self._round.view()),
             evidence=self._evidence,
+            gaps=self._gaps,
             not_ready=tuple(not_ready),
             warnings=tuple(warnings),
             **parts,  # type: ignore[arg-type]

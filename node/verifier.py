@@ -32,6 +32,7 @@ from consensus.messages import (
     Candidate,
     Certificate,
     Change,
+    CheckpointResponse,
     HandoverCertificate,
     Header,
     Message,
@@ -139,7 +140,7 @@ class Verifier:
                 return not blocks
             case HandoverCertificate():
                 return message in self._handovers
-            case Candidate() | Successor():
+            case Candidate() | Successor() | CheckpointResponse():
                 return False
             case _:
                 return True
@@ -164,6 +165,9 @@ class Verifier:
                 for block in blocks:
                     self.check_qc(block.justify)
                     self._check_payload(block.payload)
+            case CheckpointResponse(block=block, qc=qc):
+                self.check_qc(qc)
+                self.check_qc(block.justify)
             case HandoverCertificate():
                 self.check_handover_certificate(message)
             case Candidate():

@@ -16,6 +16,7 @@ from consensus.messages import (
     TC,
     Block,
     BlockResponse,
+    CheckpointResponse,
     Header,
     Message,
     ObservationMessage,
@@ -44,7 +45,7 @@ VICES = {
     "replay": "send what was signed in another network or epoch, or by others",
     "flood": "send the same and the like many times",
     "jam": "have the network lose the votes of the view before a faulty leader's",
-    "misinform": "answer requests with wrong blocks",
+    "misinform": "answer requests with wrong blocks, and with wrong or old checkpoints",
 }
 
 PROPOSING = frozenset({"equivocate", "stale", "overreach"})
@@ -86,6 +87,7 @@ class Coalition:
         self.members = sorted(simulation.faulty)
         self.deeds: dict[str, int] = {}
         self._entered = 0
+        self._old_checkpoint: CheckpointResponse | None = None
         self._left: set[int] = set()
         self._voted: set[tuple[int, bytes]] = set()
         for node in simulation.nodes:
@@ -165,6 +167,8 @@ class Coalition:
                 return [self._false_observation(node.member, message.observed.view)]
             case BlockResponse() if "misinform" in vices:
                 return [self._false_response(message)]
+            case CheckpointResponse() if "misinform" in vices:
+                return self._false_checkpoint(message)
             case _:
                 return [message]
 
@@ -184,6 +188,26 @@ class Coalition:
             first = replace(blocks[0], justify=self.simulation.context.genesis_qc)
             return replace(message, blocks=(first,))
         return replace(message, blocks=(*blocks, other))
+
+    def _false_checkpoint(self, message: CheckpointResponse) -> list[Message]:
+        """Answer with nothing, an old checkpoint, or one that does not hold."""
+        self._did_quietly()
+        if self._old_checkpoint is None:
+            self._old_checkpoint = message
+        first, *others = message.descendants
+        stale = self.knows.stalest_qc(message.block.view + 2, 2**62)
+        wrong: list[CheckpointResponse | None] = [
+            None,
+            self._old_checkpoint,
+            replace(message, state=self.random.randbytes(len(message.state))),
+            replace(message, block=replace(message.block, height=message.block.height + 1)),
+            replace(message, descendants=(replace(first, state_digest=bytes(32)), *others)),
+            replace(message, descendants=(*message.descendants, first)),
+            replace(message, qc=stale or self.simulation.context.genesis_qc),
+            replace(message, block=replace(message.block, justify=message.qc)),
+        ]
+        chosen = self.random.choice(wrong)
+        return [] if chosen is None else [chosen]
 
     # What it does of its own.
 

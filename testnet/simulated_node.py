@@ -36,11 +36,23 @@ class Disk:
     safety: SafetyState
     head: Checkpoint
     blocks: dict[bytes, Block] = field(default_factory=dict)
+    keeps: int | None = None
+    """So many views below the head are kept; None for all."""
     pending: list[Callable[["Disk"], None]] = field(default_factory=list)
 
     def write(self, change: Callable[["Disk"], None]) -> None:
         """Make a change that the next safety state makes durable."""
         self.pending.append(change)
+
+    def advance(self, head: Checkpoint) -> None:
+        """Move the head; forget what is too old."""
+        self.head = head
+        assert head.block is not None
+        self.blocks[head.block_id] = head.block
+        if self.keeps is not None:
+            oldest = head.view - self.keeps
+            for block_id in [b for b, block in self.blocks.items() if block.view < oldest]:
+                del self.blocks[block_id]
 
     def save(self, safety: SafetyState) -> None:
         """Make a safety state durable, and what was written before it."""

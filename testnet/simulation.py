@@ -28,6 +28,8 @@ from consensus.messages import (
     BlockRequest,
     BlockResponse,
     Change,
+    CheckpointRequest,
+    CheckpointResponse,
     HandoverCertificate,
     HandoverShare,
     Message,
@@ -364,7 +366,7 @@ class Simulation:
         self.judge.learn(block_id, block)
         node.disk.write(lambda disk: disk.blocks.__setitem__(block_id, block))
 
-    def _commit(self, node: Node, effect: fx.Committed) -> None:
+    def _commit(self, node: Node, effect: fx.Committed | fx.StoreCheckpoint) -> None:
         block_id, block = effect.block_id, effect.block
         if node.member not in self.faulty:
             self.judge.commits(node.member, block_id, block)
@@ -374,7 +376,7 @@ class Simulation:
         head = Checkpoint(
             block_id, block.view, block.height, time_ms, effect.state, block, effect.successor
         )
-        node.disk.write(lambda disk: setattr(disk, "head", head))
+        node.disk.write(lambda disk: disk.advance(head))
 
     def _wait_grace(self, node: Node, effect: fx.SetGraceTimer) -> None:
         view = effect.view
@@ -549,6 +551,8 @@ _HANDLERS: dict[type, Callable[[Core, int, Any, int], list[fx.Effect]]] = {
     CertificateMessage: Core.on_certificate_message,
     BlockRequest: Core.on_block_request,
     BlockResponse: Core.on_block_response,
+    CheckpointRequest: Core.on_checkpoint_request,
+    CheckpointResponse: Core.on_checkpoint_response,
     HandoverShare: Core.on_handover_share,
     HandoverCertificate: lambda core, _, message, now_ms: core.on_handover_certificate(
         message, now_ms
@@ -566,6 +570,7 @@ _PERFORM: dict[type, Callable[[Simulation, Node, Any], None]] = {
     fx.Persist: Simulation._persist,
     fx.StoreBlock: Simulation._store_block,
     fx.Committed: Simulation._commit,
+    fx.StoreCheckpoint: Simulation._commit,
     fx.SendProposal: Simulation._propose,
     fx.SendVote: Simulation._vote,
     fx.SendTimeout: Simulation._time_out,
@@ -573,6 +578,9 @@ _PERFORM: dict[type, Callable[[Simulation, Node, Any], None]] = {
     fx.CertifyTimeouts: Simulation._certify_timeouts,
     fx.SetGraceTimer: Simulation._wait_grace,
     fx.SetFetchTimer: Simulation._wait_fetch,
+    fx.SetCheckpointTimer: lambda run, node, effect: run._later(
+        node, effect.duration_ms, Core.on_checkpoint_timer
+    ),
     fx.SendCertificate: lambda run, node, effect: run._send(
         node, run._all_but(node.member), effect.certificate
     ),

@@ -39,6 +39,7 @@ from consensus.messages import (
     BlockResponse,
     Certificate,
     Change,
+    CheckpointResponse,
     HandoverCertificate,
     Header,
     Message,
@@ -49,7 +50,7 @@ from consensus.messages import (
     TimeoutGroup,
     Vote,
 )
-from consensus.payload import Outcome, State
+from consensus.payload import Outcome, Restored, State
 from consensus.types import Digest
 
 GENESIS_TIME_MS = 1_000_000
@@ -183,6 +184,20 @@ class StubRule:
             state=state + decided,
             successor=Digest(decided[8:]) if decided else None,
         )
+
+    def encode_state(self, state: State) -> bytes:
+        """Return the state, which is bytes."""
+        assert isinstance(state, bytes)
+        return state
+
+    def restore(self, encoded: bytes) -> Restored:
+        """Return a state of the right length."""
+        if len(encoded) == 32:
+            return Restored(encoded, Digest(encoded))
+        if len(encoded) != 72:
+            raise InvalidPayload("a state of another length")
+        view, successor = int.from_bytes(encoded[32:40], "big"), Digest(encoded[40:])
+        return Restored(encoded, decided_digest(encoded[:32], view, successor), successor, view)
 
     def _check_change(self, change: Change, decided: bytes) -> None:
         if decided:
@@ -339,6 +354,9 @@ class StubSignatures:
                 for block in blocks:
                     self._check_qc(block.justify)
                     self._check_payload(block.payload)
+            case CheckpointResponse(block=block, qc=qc):
+                self._check_qc(qc)
+                self._check_qc(block.justify)
             case HandoverCertificate():
                 check_certificate(self._context, message)
                 digest = terms_in(self._context, message).digest

@@ -65,6 +65,8 @@ def public_status(
         "rounds_certified": view.rounds_certified,
         "rounds_committed": view.rounds_committed,
         "latest": latest_of(latest, now_ms),
+        # Both ends of a gap were final here; nothing between them is known.
+        "gaps": [asdict(gap) for gap in view.gaps],
         "committee": {
             "members": len(view.committee.members),
             "quorum": view.committee.quorum,

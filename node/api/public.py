@@ -168,6 +168,7 @@ class PublicApi:
         epoch = integer("epoch", query["epoch"]) if "epoch" in query else self._view().epoch
         stored = await self._read(self._archive.report_at, epoch, view)
         if stored is None:
+            self._check_skipped(epoch, view)
             raise ApiError(
                 404,
                 "no_such_report",
@@ -176,6 +177,20 @@ class PublicApi:
                 "with /v1/reports?at_ms=",
             )
         return _report_response(request, stored.body, stored.final, _BRIEFLY)
+
+    def _check_skipped(self, epoch: int, view: int) -> None:
+        """Say it plainly if this node was away when a view was agreed."""
+        known = self._view()
+        if epoch != known.epoch:
+            return
+        for gap in known.gaps:
+            if gap.above_view < view <= gap.view:
+                raise ApiError(
+                    404,
+                    "report_skipped",
+                    f"this node was away and skipped the views {gap.above_view + 1} to {gap.view}",
+                    "ask another node",
+                )
 
     async def _report_by_time(self, request: web.Request) -> web.Response:
         query = query_of(request, "at_ms")

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Literal
 
 if TYPE_CHECKING:
     from node.publisher.status import ChainStatus
+    from node.store import Gap
 
 FeedStatus = Literal["unavailable", "live", "carried", "degraded", "halted"]
 STATUS_CODES: dict[FeedStatus, int] = {
@@ -194,6 +195,7 @@ class NodeView:
 
     `not_ready` says why the node does not do all that it should, for an operator; empty if it does.
     `warnings` say what will keep it from that unless somebody acts.
+    `gaps` are what it skipped of the epoch while it was away: their reports are not here.
     `made_at_ns` is `time.monotonic_ns()`: an old view means that the consensus has stopped.
     """
 
@@ -212,6 +214,7 @@ class NodeView:
     chains: tuple[ChainView, ...] = ()
     latencies: tuple[LatencyView, ...] = ()
     evidence: int = 0
+    gaps: "tuple[Gap, ...]" = ()
     not_ready: tuple[str, ...] = ()
     warnings: tuple[str, ...] = ()
 

@@ -15,12 +15,13 @@ from node.store.errors import (
     StoreMissing,
     StoreTooNew,
 )
-from node.store.store import Evidence, Head, Retention, Store
+from node.store.store import Evidence, Gap, Head, Retention, Store
 
 __all__ = [
     "ArchiveReader",
     "Evidence",
     "ForeignStore",
+    "Gap",
     "Head",
     "NewMemberRefused",
     "Retention",

@@ -32,6 +32,14 @@ SAFETY_MIGRATIONS = (
         "CREATE TABLE candidate (domain BLOB PRIMARY KEY, document BLOB NOT NULL,"
         " approved INTEGER NOT NULL) STRICT",
     ),
+    (
+        "CREATE TABLE gap (domain BLOB NOT NULL, above_view INTEGER NOT NULL,"
+        " above_height INTEGER NOT NULL, view INTEGER NOT NULL, height INTEGER NOT NULL,"
+        " above_id BLOB NOT NULL, above_state BLOB NOT NULL,"
+        " PRIMARY KEY (domain, view)) STRICT, WITHOUT ROWID",
+        "CREATE TABLE skipped (domain BLOB NOT NULL, view INTEGER NOT NULL, block BLOB NOT NULL,"
+        " PRIMARY KEY (domain, view)) STRICT, WITHOUT ROWID",
+    ),
 )
 
 ARCHIVE_MIGRATIONS = (

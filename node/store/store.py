@@ -2,7 +2,7 @@
 
 import secrets
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -34,6 +34,9 @@ _PENDING_WRITES_MAX = 256
 """So many block writes at most wait for the next safety state to make them durable."""
 
 _BLOCKS_PRUNED_PER_COMMIT_MAX = 16
+_GAPS_MAX = 256
+"""So many gaps of an epoch are remembered, the newest."""
+
 _EVIDENCE_PER_MEMBER_MAX = 64
 """One proof convicts; a member that offends in every view must not fill the disk."""
 
@@ -54,7 +57,7 @@ class Retention:
 
     def __post_init__(self) -> None:
         """Check ranges; raise `ValueError`."""
-        for name, least in (("blocks_max", 256), ("reports_max", 1), ("report_age_ms_max", 1)):
+        for name, least in (("blocks_max", 16), ("reports_max", 1), ("report_age_ms_max", 1)):
             if getattr(self, name) < least:
                 raise ValueError(f"{name} must be at least {least}, is {getattr(self, name)}")
 
@@ -67,6 +70,16 @@ class Head:
     block: Block
     height: int
     state: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Gap:
+    """What was skipped: the blocks above one final block (or the genesis) and below another."""
+
+    above_view: int
+    above_height: int
+    view: int
+    height: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -385,21 +398,143 @@ class Store:
                 "UPDATE block SET final = 1 WHERE domain = ? AND id = ?", (domain, block_id)
             ):
                 raise ValueError(f"block {block_id.hex()} was not saved before it was committed")
+            self._set_head(domain, block_id, height, view, state)
+
+    def _set_head(
+        self, domain: bytes, block_id: bytes, height: int, view: int, state: bytes
+    ) -> None:
+        self._database.write(
+            "INSERT INTO head VALUES (?, ?, ?, ?, ?) ON CONFLICT (domain) DO UPDATE SET"
+            " id = excluded.id, view = excluded.view, height = excluded.height,"
+            " state = excluded.state",
+            (domain, block_id, view, height, state),
+        )
+        self._database.write(
+            "DELETE FROM block WHERE seq IN (SELECT seq FROM block WHERE seq <="
+            " (SELECT max(seq) FROM block) - ? AND domain = ? AND view < ?"
+            " ORDER BY seq LIMIT ?)",
+            (self._retention.blocks_max, domain, view, _BLOCKS_PRUNED_PER_COMMIT_MAX),
+        )
+
+    # What a member skipped, and gets back for its archive.
+
+    def save_checkpoint(
+        self,
+        domain: bytes,
+        block_id: bytes,
+        block: Block,
+        state: bytes,
+        gap: Gap,
+        above_id: bytes,
+        above_state: bytes,
+    ) -> None:
+        """Make a later final block the head, without those in the gap below it.
+
+        `above_state` is the encoded state at the gap's lower end. Durable with the next safety
+        state. Gaps that touch become one.
+        """
+        with self._pending():
             self._database.write(
-                "INSERT INTO head VALUES (?, ?, ?, ?, ?) ON CONFLICT (domain) DO UPDATE SET"
-                " id = excluded.id, view = excluded.view, height = excluded.height,"
-                " state = excluded.state",
-                (domain, block_id, view, height, state),
+                "INSERT INTO block (domain, id, view, block, final) VALUES (?, ?, ?, ?, 1)"
+                " ON CONFLICT (domain, id) DO UPDATE SET final = 1",
+                (domain, block_id, block.view, _block_encoder.encode(block)),
             )
-            self._database.write(
-                "DELETE FROM block WHERE seq IN (SELECT seq FROM block WHERE seq <="
-                " (SELECT max(seq) FROM block) - ? AND domain = ? AND view < ?"
-                " ORDER BY seq LIMIT ?)",
-                (self._retention.blocks_max, domain, view, _BLOCKS_PRUNED_PER_COMMIT_MAX),
+            self._set_head(domain, block_id, block.height, block.view, state)
+            self._note_gap(domain, gap, above_id, above_state)
+
+    def _note_gap(self, domain: bytes, gap: Gap, above_id: bytes, above_state: bytes) -> None:
+        touching = self._database.rows(
+            "SELECT above_view, above_height, above_id, above_state FROM gap"
+            " WHERE domain = ? AND view = ?",
+            (domain, gap.above_view),
+        )
+        lower = (gap.above_view, gap.above_height, above_id, above_state)
+        above_view, above_height, above_id, above_state = touching[0] if touching else lower  # type: ignore[assignment]
+        self._database.write(
+            "DELETE FROM gap WHERE domain = ?1 AND above_view >= ?2 AND view <= ?3",
+            (domain, above_view, gap.view),
+        )
+        self._database.write(
+            "INSERT INTO gap VALUES (?, ?, ?, ?, ?, ?, ?)",
+            (domain, above_view, above_height, gap.view, gap.height, above_id, above_state),
+        )
+        self._database.write(
+            "DELETE FROM gap WHERE domain = ?1 AND view <= (SELECT view FROM gap"
+            " WHERE domain = ?1 ORDER BY view DESC LIMIT 1 OFFSET ?2)",
+            (domain, _GAPS_MAX),
+        )
+        self._forget_skipped(domain)
+
+    def gaps(self, domain: bytes) -> list[Gap]:
+        """Return what was skipped in an epoch, oldest first: nobody here knows these blocks."""
+        with self._mutex:
+            rows = self._database.rows(
+                "SELECT above_view, above_height, view, height FROM gap WHERE domain = ?"
+                " ORDER BY view",
+                (domain,),
             )
+        return [Gap(*row) for row in rows]  # type: ignore[arg-type]
+
+    def below_gap(self, domain: bytes, gap: Gap) -> tuple[bytes, bytes]:
+        """Return the id of the block at a gap's lower end, and the encoded state after it."""
+        with self._mutex:
+            rows = self._database.rows(
+                "SELECT above_id, above_state FROM gap WHERE domain = ? AND view = ?",
+                (domain, gap.view),
+            )
+        ((above_id, above_state),) = rows
+        assert isinstance(above_id, bytes)
+        assert isinstance(above_state, bytes)
+        return above_id, above_state
+
+    def blocks_of_view(self, domain: bytes, view: int, *, final_only: bool = False) -> list[Block]:
+        """Return the blocks of one view that are kept."""
+        with self._mutex:
+            rows = self._database.rows(
+                "SELECT block FROM block WHERE domain = ? AND view = ? AND final >= ?",
+                (domain, view, int(final_only)),
+            )
+        return [self._decoded(block) for (block,) in rows]
+
+    def save_skipped(self, domain: bytes, blocks: Sequence[Block]) -> None:
+        """Keep blocks of a gap until all of it is here."""
+        with self._pending():
+            for block in blocks:
+                self._database.write(
+                    "INSERT OR REPLACE INTO skipped VALUES (?, ?, ?)",
+                    (domain, block.view, _block_encoder.encode(block)),
+                )
+
+    def skipped(
+        self, domain: bytes, above_view: int, *, count_max: int = BLOCKS_PER_RESPONSE_MAX
+    ) -> list[Block]:
+        """Return the lowest blocks above a view that came back so far, oldest first."""
+        with self._mutex:
+            rows = self._database.rows(
+                "SELECT block FROM skipped WHERE domain = ? AND view > ? ORDER BY view LIMIT ?",
+                (domain, above_view, count_max),
+            )
+        return [self._decoded(block) for (block,) in rows]
+
+    def forget_skipped(self, domain: bytes, filled: Gap | None = None) -> None:
+        """Drop the blocks that came back, and the gap if it is filled."""
+        with self._pending():
+            self._forget_skipped(domain)
+            if filled is not None:
+                self._database.write(
+                    "DELETE FROM gap WHERE domain = ? AND view = ?", (domain, filled.view)
+                )
+
+    def _forget_skipped(self, domain: bytes) -> None:
+        self._database.write("DELETE FROM skipped WHERE domain = ?", (domain,))
+
+    @property
+    def blocks_max(self) -> int:
+        """How many blocks are kept at most."""
+        return self._retention.blocks_max
 
     def head(self, domain: bytes) -> Head | None:
-        """Return the newest final block and its state; None before the first commit."""
+        """Return the newest final block and its state; None before the first, or if it is lost."""
         with self._mutex:
             rows = self._database.rows(
                 "SELECT id, height, state FROM head WHERE domain = ?", (domain,)
@@ -412,9 +547,7 @@ class Store:
             assert isinstance(state, bytes)
             block = self._load_block(domain, block_id)
             if block is None:
-                raise StoreDamaged(
-                    f"{self._database.path}: the newest final block is not there. {DAMAGED_ADVICE}"
-                )
+                return None  # Lost, and not needed for safety: a checkpoint of the others will do.
             return Head(block_id, block, height, state)
 
     def uncommitted(self, domain: bytes) -> list[tuple[bytes, Block]]:

@@ -3,26 +3,33 @@
 from collections.abc import Iterator
 from itertools import pairwise
 
-from node.journal import Committed, Halted, Started
+from node.journal import BeganFrom, Committed, Halted, Started
 from testnet.audit.case import Case
 from testnet.audit.reports import Reports
 from testnet.audit.violation import Violation
 
 
 def check_finality(case: Case, reports: Reports) -> Iterator[Violation]:
-    """Compare the members' commits with each other and with the certified reports."""
-    by_height: dict[int, Committed] = {}
+    """Compare the members' commits with each other and with the certified reports.
+
+    A member that went on from a checkpoint may lack what is below it, but must be on the one chain.
+    """
+    by_height: dict[int, Committed | BeganFrom] = {}
     for member in case.members:
-        last: Committed | None = None
+        last: Committed | BeganFrom | None = None
         for entry in member.entries:
             if isinstance(entry, Halted):
                 yield Violation("halted", entry.reason, None, member.name)
             if isinstance(entry, Started):
                 # What was committed last may be so once more: it is durable with the next vote.
                 last = None
-            if not isinstance(entry, Committed):
+            if not isinstance(entry, Committed | BeganFrom):
                 continue
-            if last is not None and (entry.height, entry.parent_id) != (last.height + 1, last.id):
+            if isinstance(entry, BeganFrom):
+                if last is not None and not (entry.height > last.height and entry.view > last.view):
+                    detail = f"a checkpoint at height {entry.height} after height {last.height}"
+                    yield Violation("fork", detail, entry.view, member.name)
+            elif last is not None and (entry.height, entry.parent_id) != (last.height + 1, last.id):
                 detail = f"height {entry.height} does not follow height {last.height}"
                 yield Violation("fork", detail, entry.view, member.name)
             last = entry
@@ -40,7 +47,7 @@ def check_finality(case: Case, reports: Reports) -> Iterator[Violation]:
     yield from _strays(reports, committed)
 
 
-def _strays(reports: Reports, committed: list[Committed]) -> Iterator[Violation]:
+def _strays(reports: Reports, committed: list[Committed | BeganFrom]) -> Iterator[Violation]:
     """Find certified reports that do not descend from all that is committed below their view."""
     parents: dict[str, tuple[str, int]] = {}
     for block_id, report in reports.by_id.items():

@@ -69,7 +69,8 @@ def test_f_plus_one_signers_are_asked_and_others_later(bench: Bench, of: Of) -> 
     learn(b, made)
     asked: set[int] = set()
     for _ in range(6):
-        (request,) = of(b.core.on_fetch_timer(made.block_id, b.now_ms), fx.SendRequest)
+        asking = of(b.core.on_fetch_timer(made.block_id, b.now_ms), fx.SendRequest)
+        (request,) = [a for a in asking if isinstance(a.request, BlockRequest)]
         assert len(request.to) == b.context.f + 1
         assert b.me not in request.to
         asked |= set(request.to)

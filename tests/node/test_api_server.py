@@ -28,7 +28,7 @@ from node.api.view import (
     ViewCell,
 )
 from node.metrics import Metrics
-from node.store import ArchiveReader, Store, StoredReport, StoreError
+from node.store import ArchiveReader, Gap, Store, StoredReport, StoreError
 
 EPHEMERAL = ("127.0.0.1", 0)
 NETWORK_FILE = b'{"name":"test"}'
@@ -183,6 +183,23 @@ def test_reports_are_served_latest_by_view_and_by_time(tmp_path: Path) -> None:
         assert status == 404
 
     serve(tmp_path, body, view=node_view())
+
+
+def test_what_the_node_skipped_is_said_plainly(tmp_path: Path) -> None:
+    async def body(served: Served) -> None:
+        served.store.save_report(StoredReport(0, 3, bytes(32), 3_000, True, report(3).body))
+        for view, code in ((3, 200), (4, 404), (9, 404), (10, 404)):
+            status, answer, _ = await served.get(f"/v1/reports/{view}")
+            assert status == code
+            if code == 404:
+                skipped = answer["error"]["code"] == "report_skipped"
+                assert skipped == (view < 10)
+        _, status_document, _ = await served.get("/v1/status")
+        assert status_document["gaps"] == [
+            {"above_view": 2, "above_height": 2, "view": 9, "height": 8}
+        ]
+
+    serve(tmp_path, body, view=node_view(gaps=(Gap(2, 2, 9, 8),)))
 
 
 def test_the_latest_report_after_a_restart_comes_from_the_archive(tmp_path: Path) -> None:

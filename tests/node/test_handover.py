@@ -816,11 +816,13 @@ async def test_frames_find_their_epoch(world: World, tmp_path: Path) -> None:
             for _ in range(5):
                 await links.give(peers[0], sealed(0, share))
             await links.give(peers[3], sealed(0, request))
-            while len(links.sent) < 2:  # noqa: ASYNC110
+            await links.give(peers[2], sealed(0, wire.CheckpointRequest(0)))
+            while len(links.sent) < 3:  # noqa: ASYNC110
                 await trio.sleep(0.005)
             assert sorted(links.sent) == sorted(
                 [
                     (peers[0], sealed(0, successor.certificate)),
+                    (peers[2], sealed(0, successor.certificate)),
                     (peers[3], sealed(0, successor)),
                 ]
             )

@@ -16,9 +16,10 @@ from consensus.committee import Timing
 from consensus.core import Core, genesis_checkpoint, genesis_safety
 from consensus.safety import SafetyState
 from node.candidates import Candidates
+from node.epoch_state import decode_state, digest_of_state, encode_state
 from node.running_epoch import RunningEpoch
 from node.runtime import OwnObservation, Runtime, wall_clock_ms
-from node.store import Store
+from node.store import Gap, Store
 from node.store.errors import StoreFailed
 from node.verifier import Verifier
 
@@ -354,6 +355,135 @@ async def test_a_request_for_final_blocks_is_answered_from_the_store(
         r.wires.give(peer, wire.BlockRequest(block_id, 0))
         await r.until(lambda: r.wires.of(wire.BlockResponse))
         assert r.wires.of(wire.BlockResponse) == [wire.BlockResponse(block_id, (block,))]
+
+
+class Past:
+    """A chain with real certificates that was agreed while a member was away."""
+
+    def __init__(self, keyed: Any, length: int = 8) -> None:
+        timing = Timing(round_interval_ms=0, base_timeout_ms=100)
+        genesis_ms = wall_clock_ms() - 60_000
+        self.committee = c = keyed.Committee(4, timing=timing, genesis_ms=genesis_ms)
+        self.blocks: list[wire.Block] = []
+        self.states: list[Any] = []
+        state, self.qc = c.genesis, c.context.genesis_qc
+        for view in range(1, length + 1):
+            made = c.block(view, justify=self.qc, height=view, state=state, at_ms=genesis_ms + view)
+            state = c.rule.apply(state, state.observed_at_ms, view, made.payload).state
+            self.blocks.append(made)
+            self.states.append(state)
+            self.qc = c.qc(made.header)
+
+    @property
+    def checkpoint(self) -> wire.CheckpointResponse:
+        root, child = self.blocks[-2:]
+        digest = self.committee.rule.digest(child.view, child.payload)
+        descendants = (wire.Descendant(child.header, child.state_digest, digest),)
+        state = encode_state(self.states[-2])
+        return wire.CheckpointResponse(root, state, descendants, self.qc)
+
+    def answer(self, request: wire.BlockRequest, most: int) -> wire.BlockResponse:
+        by_id = {block.header.id(self.committee.domain): block for block in self.blocks}
+        found: list[wire.Block] = []
+        block = by_id.get(request.block_id)
+        while block is not None and block.view > request.known_view and len(found) < most:
+            found.append(block)
+            block = by_id.get(self.committee.context.id_of(block.justify))
+        return wire.BlockResponse(request.block_id, tuple(found))
+
+
+async def go_on_from(r: Rig, past: Past) -> int:
+    """Let a member ask in vain for blocks, be lied to, and get a checkpoint; return the liar."""
+    r.wires.give(0, past.checkpoint)  # Nobody asked for it.
+    r.wires.give(0, wire.Certificate(past.qc, None))
+    await r.until(lambda: r.wires.of(wire.CheckpointRequest))
+    assert r.core.root.block is None
+    asked = {to for to, m in r.wires.sent if isinstance(m, wire.CheckpointRequest)}
+    liar, honest = sorted(asked)[:2]
+    forged = msgspec.structs.replace(past.qc, aggregate=past.blocks[-2].justify.aggregate)
+    r.wires.give(liar, msgspec.structs.replace(past.checkpoint, qc=forged))
+    await r.until(lambda: r.wires.drops)
+    assert r.wires.drops[0][0] == liar
+    r.wires.give(honest, past.checkpoint)
+    await r.until(lambda: r.seen.named("began_from"))
+    assert r.core.root.view == past.checkpoint.block.view
+    return liar
+
+
+async def test_a_member_that_nobody_can_send_blocks_goes_on_from_a_checkpoint(
+    keyed: Any, tmp_path: Path
+) -> None:
+    """Real certificates and states; a liar is dropped and named, the honest one believed."""
+    past = Past(keyed)
+    domain = past.committee.domain
+    r = Rig(past.committee, 3, tmp_path)
+    async with r.running():
+        await go_on_from(r, past)
+        await r.until(lambda: any(isinstance(entry, SafetyState) for entry in r.log))
+    with Store.open(tmp_path / "store-3") as store:
+        head = store.head(domain)
+        assert head is not None
+        assert (head.block, head.state) == (past.blocks[6], past.checkpoint.state)
+        assert digest_of_state(decode_state(head.state)) == past.blocks[6].state_digest
+        assert store.gaps(domain) == [Gap(0, 0, 7, 7)]
+
+
+async def test_what_was_skipped_comes_back_for_the_archive(
+    keyed: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Piece by piece, from a member that has it, though another lies and a third is silent."""
+    monkeypatch.setattr("node.backfill.PAUSE_SECONDS", 0.01)
+    monkeypatch.setattr("node.backfill.ANSWER_SECONDS", 0.2)
+    past = Past(keyed, 30)
+    c = past.committee
+    r = Rig(c, 3, tmp_path)
+    async with r.running():
+        await go_on_from(r, past)
+        drops = len(r.wires.drops)
+        r.wires.forward = lambda member, frame: serve(member, wire.decode(frame))
+
+        def serve(member: int, message: wire.Message) -> None:
+            if not isinstance(message, wire.BlockRequest):
+                return
+            answer = past.answer(message, 7)
+            if member == 1:
+                answer = wire.BlockResponse(message.block_id, answer.blocks[1:])
+            if member != 0:
+                r.wires.give(member, answer)
+
+        await r.until(lambda: r.seen.named("gaps_changed"))
+        assert {member for member, _ in r.wires.drops[drops:]} <= {1}
+        assert r.store.gaps(c.domain) == []
+        assert r.store.skipped(c.domain, 0) == []
+    recovered = r.seen.named("recovered")
+    views = [block.view for _, block, _, _ in recovered]
+    assert views[:28] == list(range(1, 29)), "and the checkpoint's own if its child is here"
+    for block_id, block, qc, state in recovered:
+        assert block_id == block.header.id(c.domain) == c.context.id_of(qc)
+        assert state == past.states[block.view - 1]
+
+
+async def test_what_nobody_has_any_more_stays_a_gap(
+    keyed: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("node.backfill.PAUSE_SECONDS", 0.01)
+    monkeypatch.setattr("node.backfill.ANSWER_SECONDS", 0.05)
+    past = Past(keyed)
+    r = Rig(past.committee, 3, tmp_path)
+    async with r.running():
+        await go_on_from(r, past)
+        asked = lambda: [m for m in r.wires.of(wire.BlockRequest) if m.known_view == 0]  # noqa: E731
+        r.wires.forward = lambda member, frame: None
+        for _ in range(20):
+            for member in range(3):
+                for request in asked():
+                    r.wires.give(member, wire.BlockResponse(request.block_id, ()))
+            await trio.sleep(0.02)
+        await trio.sleep(0.3)
+        before = len(asked())
+        await trio.sleep(0.3)
+        assert len(asked()) == before, "it is asked for a bounded number of times"
+        assert r.store.gaps(past.committee.domain) == [Gap(0, 0, 7, 7)]
 
 
 @pytest.mark.parametrize("dead", [0, 1])

@@ -20,6 +20,7 @@ from consensus.safety import SafetyState
 from node.store import (
     ArchiveReader,
     ForeignStore,
+    Gap,
     NewMemberRefused,
     Retention,
     SafetyMissing,
@@ -540,6 +541,72 @@ def test_old_blocks_go_but_never_the_head_nor_what_is_not_final(directory: Path)
         assert store.load_block(D, block_id(200)) is not None
         assert store.load_block(OTHER, block_id(9)) is not None
         assert store.head(D) is not None
+
+
+# Checkpoints.
+
+
+def test_a_checkpoint_becomes_the_head_with_the_next_safety_state(directory: Path) -> None:
+    with Store.create(directory) as store:
+        store.save_block(D, block_id(1), block(1))
+        store.commit_block(D, block_id(1), 1, 1, b"one")
+        store.save_safety(safety(1))
+        store.save_checkpoint(D, block_id(50), block(50), b"fifty", Gap(1, 1, 50, 50), b"i", b"s")
+        store.close(commit=False)
+    with Store.open(directory) as store:
+        head = store.head(D)
+        assert head is not None
+        assert (head.block_id, store.gaps(D)) == (block_id(1), []), "nothing was durable yet"
+        store.save_checkpoint(D, block_id(50), block(50), b"fifty", Gap(1, 1, 50, 50), b"i", b"s")
+        store.save_safety(safety(2))
+        store.close(commit=False)
+    with Store.open(directory) as store:
+        head = store.head(D)
+        assert head is not None
+        assert (head.block_id, head.height, head.state) == (block_id(50), 50, b"fifty")
+        assert store.gaps(D) == [Gap(1, 1, 50, 50)]
+        assert store.gaps(OTHER) == []
+        assert store.uncommitted(D) == []
+        store.save_block(D, block_id(51), block(51))
+        store.commit_block(D, block_id(51), 51, 51, b"next")
+        assert [b.view for b in store.blocks_from(D, block_id(51), 0, id_of)] == [51, 50]
+        # What was there before is still served.
+        assert store.load_block(D, block_id(1)) is not None
+
+
+def test_gaps_that_touch_become_one_and_only_so_many_are_kept(directory: Path) -> None:
+    def skip(store: Store, above: int, view: int) -> None:
+        gap = Gap(above, above, view, view)
+        store.save_checkpoint(D, block_id(view), block(view), b"", gap, b"%d" % above, b"state")
+
+    with Store.create(directory) as store:
+        skip(store, 3, 9)
+        skip(store, 9, 12)
+        skip(store, 20, 25)
+        assert store.below_gap(D, Gap(3, 3, 12, 12)) == (b"3", b"state")
+        assert store.gaps(D) == [Gap(3, 3, 12, 12), Gap(20, 20, 25, 25)]
+        # All blocks were lost, and the next checkpoint begins with the genesis.
+        skip(store, 0, 40)
+        assert store.gaps(D) == [Gap(0, 0, 40, 40)]
+        for view in range(100, 2_000, 3):
+            skip(store, view - 2, view)
+        gaps = store.gaps(D)
+        assert len(gaps) == 256
+        assert gaps[-1].view == 1_999
+
+
+def test_a_head_whose_block_is_lost_is_none(directory: Path) -> None:
+    """Then the member begins with a checkpoint; what it signed is all there."""
+    with Store.create(directory) as store:
+        store.save_block(D, block_id(1), block(1))
+        store.commit_block(D, block_id(1), 1, 1, b"one")
+        store.save_safety(safety(1))
+    with sqlite3.connect(directory / "safety.db") as database:
+        database.execute("DELETE FROM block")
+    database.close()
+    with Store.open(directory) as store:
+        assert store.head(D) is None
+        assert store.load_safety(D) == safety(1)
 
 
 # Reports and evidence.

@@ -223,6 +223,9 @@ def chaos_through_the_end(n: int, seed: int) -> None:
         crash=random.choice((0, 2, 10)),
     )
     simulation = Simulation(n, seed, conditions=conditions)
+    keeps = Random(f"keeps {seed}").choice((None, 0, 4))
+    for node in simulation.nodes:
+        node.disk.keeps = keeps
     simulation.run(random.randint(0, 1_500))
     for document in (DOCUMENT, DOCUMENT + b" other")[: random.randint(1, 2)]:
         change = simulation.signatures.change(document, range(simulation.context.q))

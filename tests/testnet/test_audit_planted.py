@@ -18,7 +18,7 @@ from consensus.messages import QC, Block, Header
 from consensus.safety import SafetyState
 from contracts.client import encode_push
 from contracts.points import decompress_g2
-from node.journal import Journal
+from node.journal import Committed, Journal, read_journal
 from node.signer import Signer
 from node.store import Store
 from testnet.audit.__main__ import audit, main
@@ -344,6 +344,59 @@ def test_a_commit_that_skips_a_height(history: History) -> None:
     journal = history.journal(2)
     for made in (history.rounds[-3], history.rounds[-1]):
         journal.committed(history.domain, made.block_id, made.block, made.parent_id)
+    journal.close()
+    assert kinds(audit(history.directory)) == {"fork"}
+
+
+def begin_from(history: History, journal: Journal, made: Round) -> None:
+    journal.began_from(history.domain, made.block_id, made.block, made.parent_id)
+
+
+def test_a_member_that_went_on_from_a_checkpoint_is_innocent(history: History) -> None:
+    """It has committed the second block, skips to the fourth and commits the fifth."""
+    data = history.data(2) / "journal"
+    entries = [
+        entry
+        for entry in read_journal(data)
+        if not (isinstance(entry, Committed) and entry.height > 2)
+    ]
+    shutil.rmtree(data)
+    data.mkdir()
+    lines = [
+        msgspec.json.encode(msgspec.structs.replace(entry, seq=seq)) + b"\n"
+        for seq, entry in enumerate(entries)
+    ]
+    (data / "journal.jsonl").write_bytes(b"".join(lines))
+    journal = Journal(data, clock_ms=lambda: NOW_MS)
+    begin_from(history, journal, history.rounds[3])
+    fifth = history.rounds[4]
+    journal.committed(history.domain, fifth.block_id, fifth.block, fifth.parent_id)
+    journal.close()
+    verdict = audit(history.directory)
+    assert verdict.ok, verdict.violations
+
+
+def test_a_checkpoint_that_others_did_not_commit(history: History) -> None:
+    twin = history.certify(ROUNDS - 1, history.prices(ROUNDS - 1), history.rounds[-3], salt=9)
+    journal = history.journal(2)
+    begin_from(history, journal, twin)
+    journal.close()
+    assert kinds(audit(history.directory)) == {"fork"}
+
+
+def test_a_commit_that_does_not_follow_its_checkpoint(history: History) -> None:
+    journal = history.journal(2)
+    begin_from(history, journal, history.rounds[1])
+    last = history.rounds[-2]
+    journal.committed(history.domain, last.block_id, last.block, last.parent_id)
+    journal.close()
+    assert kinds(audit(history.directory)) == {"fork"}
+
+
+def test_a_checkpoint_that_goes_back(history: History) -> None:
+    journal = history.journal(2)
+    begin_from(history, journal, history.rounds[3])
+    begin_from(history, journal, history.rounds[1])
     journal.close()
     assert kinds(audit(history.directory)) == {"fork"}
 
