@@ -303,7 +303,6 @@ class Node:
         while self._me is not None:
             runtime = self._runtime
             assert runtime is not None
-            nursery.start_soon(self._board.deliver_early)
             stored = [block for _, block in self._store.uncommitted(self._epoch.context.domain)]
             successor = await runtime.run(stored, task_status=task_status)
             task_status = trio.TASK_STATUS_IGNORED
