@@ -2,7 +2,8 @@
 
 import asyncio
 import logging
-from collections.abc import Mapping
+import socket
+from collections.abc import Callable, Mapping
 from typing import NoReturn
 
 import aiohttp
@@ -21,8 +22,8 @@ _LOG = logging.getLogger(__name__)
 class FeedService:
     """Streams the quotes of every source of a feed table into a sink, which keeps the newest.
 
-    `endpoints` replaces the exchanges' own addresses by venue name. Raises ValueError for a
-    venue that is not known.
+    `endpoints` replaces the exchanges' own addresses by venue name; `on_socket` is shown each new
+    socket before it connects. Raises ValueError for a venue that is not known.
     """
 
     def __init__(
@@ -31,8 +32,10 @@ class FeedService:
         endpoints: Mapping[str, VenueEndpoint],
         sink: Sink,
         supervision: Supervision | None = None,
+        on_socket: Callable[[socket.socket], None] = lambda _socket: None,
     ) -> None:
         self._sink = sink
+        self._on_socket = on_socket
         self._supervision = supervision or Supervision()
         unknown = sorted(set(endpoints) - set(VENUES))
         if unknown:
@@ -54,7 +57,9 @@ class FeedService:
         """Connect to all venues and deliver quotes until cancelled."""
         async with (
             aiohttp.ClientSession(
-                cookie_jar=aiohttp.DummyCookieJar(), headers={"User-Agent": "didyma"}
+                connector=aiohttp.TCPConnector(socket_factory=self._socket),
+                cookie_jar=aiohttp.DummyCookieJar(),
+                headers={"User-Agent": "didyma"},
             ) as session,
             asyncio.TaskGroup() as tasks,
         ):
@@ -62,6 +67,12 @@ class FeedService:
                 tasks.create_task(connection.run(session))
             await asyncio.Event().wait()
         raise AssertionError("connections are kept for ever")
+
+    def _socket(self, info: aiohttp.AddrInfoType) -> socket.socket:
+        family, kind, protocol, *_ = info
+        made = socket.socket(family, kind, protocol)
+        self._on_socket(made)
+        return made
 
     def health(self) -> list[SourceHealth]:
         """Return a snapshot of every source, by venue and pair; any thread may ask."""

@@ -5,6 +5,7 @@ aiohttp and web3 live in this thread, everything else in trio. Calls go in by `r
 """
 
 import asyncio
+import socket
 import threading
 from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
@@ -13,6 +14,8 @@ from typing import Any, Final, Self, TypeVar
 
 import structlog
 import trio
+
+from node.patient_selector import PatientSelector
 
 T = TypeVar("T")
 
@@ -40,6 +43,7 @@ class AsyncioThread:
         self._failure: BaseException | None = None
         self._started = trio.Event()
         self._ended = trio.Event()
+        self._selector = PatientSelector()
         self._thread = threading.Thread(target=self._main, name="asyncio", daemon=True)
         self._token: trio.lowlevel.TrioToken | None = None
         self._nursery: trio.Nursery | None = None
@@ -117,6 +121,14 @@ class AsyncioThread:
         with suppress(RuntimeError):
             self._running_loop().call_soon_threadsafe(function, *args)
 
+    def let_wait(self, patient: socket.socket) -> None:
+        """Handle what comes on a socket a little later but together; in the asyncio thread."""
+        self._selector.mark(patient)
+
+    def expect(self, seconds: float) -> None:
+        """Say in how many seconds what waits on sockets will be wanted; from any thread."""
+        self._selector.expect(seconds)
+
     @asynccontextmanager
     async def _live(self) -> AsyncIterator[None]:
         self._token = trio.lowlevel.current_trio_token()
@@ -169,7 +181,10 @@ class AsyncioThread:
 
     def _main(self) -> None:
         try:
-            asyncio.run(self._serve())
+            with asyncio.Runner(
+                loop_factory=lambda: asyncio.SelectorEventLoop(self._selector)
+            ) as runner:
+                runner.run(self._serve())
         except BaseException as error:
             self._failure = error
         finally:

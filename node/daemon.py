@@ -232,7 +232,12 @@ class Node:
             observe=observe if wrap is None else lambda now_ms: wrap(observe(now_ms)),
             candidates=self._candidates,
             events=self._telemetry,
+            expect=self._expect,
         )
+
+    def _expect(self, seconds: float) -> None:
+        if self._thread is not None:
+            self._thread.expect(seconds)
 
     def _keys_listed(self) -> list[bytes]:
         return [member.bls_key for epoch in self._epochs for member in epoch.members]
@@ -323,7 +328,6 @@ class Node:
         while self._me is not None:
             runtime = self._runtime
             assert runtime is not None
-            nursery.start_soon(self._board.deliver_early)
             stored = [block for _, block in self._store.uncommitted(self._epoch.context.domain)]
             successor = await runtime.run(stored, task_status=task_status)
             task_status = trio.TASK_STATUS_IGNORED
@@ -408,9 +412,12 @@ class Node:
         """Collect quotes for the newest epoch's feeds; in the asyncio thread."""
         from feeds.service import FeedService
 
+        assert self._thread is not None
         while True:
             table = self._epoch.table
-            self._feeds = FeedService(table, endpoints, self._observer.take)
+            self._feeds = FeedService(
+                table, endpoints, self._observer.take, on_socket=self._thread.let_wait
+            )
             self._feeds_task = asyncio.create_task(self._feeds.run())
             await asyncio.wait({self._feeds_task})
             if not self._feeds_task.cancelled():

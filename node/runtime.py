@@ -25,6 +25,7 @@ from consensus.errors import InvalidMessage
 from consensus.handover import Terms, terms_in
 from consensus.messages import QC, TC, Block
 from consensus.payload import State
+from node.alarm import Alarm
 from node.backfill import Backfill, Recovered
 from node.candidates import Candidates
 from node.epoch_file import from_document
@@ -149,7 +150,9 @@ class Runtime:
         observe: Callable[[int], OwnObservation],
         candidates: Candidates,
         events: Events,
+        expect: Callable[[float], None] = lambda _seconds: None,
     ) -> None:
+        """Take what the member consists of; `expect` is told in how many seconds it observes."""
         self._epoch = epoch
         self._context = epoch.context
         self._me = me
@@ -160,6 +163,7 @@ class Runtime:
         self._journal = journal
         self._network = network
         self._observe = observe
+        self._expect = expect
         self._candidates = candidates
         self._successor: wire.Successor | None = None
         self._events = events
@@ -169,8 +173,8 @@ class Runtime:
         self._disk = trio.CapacityLimiter(1)
         self._verifying = trio.CapacityLimiter(VERIFICATIONS_MAX)
         self._to_self: deque[Callable[[], list[fx.Effect]]] = deque()
-        self._timer = trio.CancelScope()
-        self._observing = trio.CancelScope()
+        self._timer = Alarm[int]()
+        self._observing = Alarm[fx.Observe]()
         self._loading: set[int] = set()
         self._observed_ns: dict[int, int] = {}
         self._backfill = Backfill(epoch, me, store, events, self._send)
@@ -192,6 +196,8 @@ class Runtime:
         How it ended is then durable.
         """
         async with trio.open_nursery() as self._nursery:
+            self._nursery.start_soon(self._timer.run, self._time_out)
+            self._nursery.start_soon(self._observing.run, self._observe_now)
             for member in range(self._context.n):
                 if member != self._me:
                     self._nursery.start_soon(self._serve, member)
@@ -403,29 +409,18 @@ class Runtime:
                 case fx.LoadBlocks(request=request, to=member):
                     self._nursery.start_soon(self._load_blocks, request, member)
                 case fx.Observe():
-                    self._observing.cancel()
-                    self._observing = trio.CancelScope()
-                    self._nursery.start_soon(self._observe_later, effect, self._observing)
+                    self._observe_later(effect)
                 case fx.SetTimer(view=view, duration_ms=duration_ms):
-                    self._timer.cancel()
-                    self._timer = trio.CancelScope()
-                    self._nursery.start_soon(
-                        self._after,
-                        self._timer,
-                        duration_ms,
-                        lambda v=view: self._core.on_timer(v, wall_clock_ms()),
-                    )
+                    self._timer.set(view, duration_ms / 1000)
                 case fx.SetGraceTimer(view=view, duration_ms=duration_ms):
                     self._nursery.start_soon(
                         self._after,
-                        trio.CancelScope(),
                         duration_ms,
                         lambda v=view: self._core.on_grace(v, wall_clock_ms()),
                     )
                 case fx.SetFetchTimer(block_id=block_id, duration_ms=duration_ms):
                     self._nursery.start_soon(
                         self._after,
-                        trio.CancelScope(),
                         duration_ms,
                         lambda b=block_id: self._core.on_fetch_timer(b, wall_clock_ms()),
                     )
@@ -516,23 +511,23 @@ class Runtime:
                 lambda: self._core.on_handover_certificate(certificate, wall_clock_ms())
             )
 
-    async def _after(
-        self, scope: trio.CancelScope, duration_ms: int, event: Callable[[], list[fx.Effect]]
-    ) -> None:
-        with scope:
-            await trio.sleep(duration_ms / 1000)
-        if not scope.cancelled_caught:
-            await self._step(event)
+    async def _after(self, duration_ms: int, event: Callable[[], list[fx.Effect]]) -> None:
+        await trio.sleep(duration_ms / 1000)
+        await self._step(event)
 
-    async def _observe_later(self, effect: fx.Observe, scope: trio.CancelScope) -> None:
+    async def _time_out(self, view: int) -> None:
+        await self._step(lambda: self._core.on_timer(view, wall_clock_ms()))
+
+    def _observe_later(self, effect: fx.Observe) -> None:
         timing = self._context.configuration.timing
         # A jump of the wall clock must not put the observation off for long.
         wait_ms_max = timing.round_interval_ms + timing.max_skew_ms
         wait_ms = min(max(0, effect.not_before_ms - wall_clock_ms()), wait_ms_max)
-        with scope:
-            await trio.sleep(wait_ms / 1000)
-        if not scope.cancelled_caught:
-            await self._step(lambda: self._send_observation(effect))
+        self._expect(wait_ms / 1000)
+        self._observing.set(effect, wait_ms / 1000)
+
+    async def _observe_now(self, effect: fx.Observe) -> None:
+        await self._step(lambda: self._send_observation(effect))
 
     def _send_observation(self, effect: fx.Observe) -> list[fx.Effect]:
         if self._core.safety.closed:

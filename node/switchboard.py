@@ -1,10 +1,11 @@
 """Which epoch a frame belongs to, and what becomes of it.
 
 A frame on the mesh is its epoch (eight bytes, big-endian) and a message. The present epoch's go to
-its runtime. The next one's wait, a few of each member, until it begins: who hands over first need
-not say everything twice. Those of epochs that are over are answered from the store: blocks, and how
-the epoch ended. All others are dropped. Members are known to the mesh by their Ed25519 key, which
-does not change with an epoch as their index does.
+its runtime, which takes its members' frames out of the mesh itself. The next one's wait, a few of
+each member, until it begins: who hands over first need not say everything twice. Those of epochs
+that are over are answered from the store: blocks, and how the epoch ended. All others are dropped.
+Members are known to the mesh by their Ed25519 key, which does not change with an epoch as their
+index does.
 """
 
 from collections import deque
@@ -82,8 +83,8 @@ class EpochNetwork:
         self._board = board
         self._peers = [peer_number(member.ed25519_key) for member in epoch.members]
         self.indices: Mapping[int, int] = {peer: i for i, peer in enumerate(self._peers)}
-        # Without room: what is not taken stays with the mesh, within its bounds.
-        self._ways = [trio.open_memory_channel[bytes](0) for _ in self._peers]
+        self._early: dict[int, deque[bytes]] = {}
+        self.ended = trio.Event()
 
     def send(self, member: int, frame: bytes) -> bool:
         """Queue a frame for a member; never blocks."""
@@ -91,11 +92,19 @@ class EpochNetwork:
 
     async def receive_from(self, member: int) -> bytes:
         """Return the next frame of a member in this epoch."""
-        return await self._ways[member][1].receive()
+        waiting = self._early.get(member)
+        if waiting:
+            return waiting.popleft()
+        peer = self._peers[member]
+        while True:
+            # What is not taken stays with the mesh, within its bounds.
+            body = self._board.sort(peer, await self._board.links.receive_from(peer), self)
+            if body is not None:
+                return body
 
-    async def deliver(self, member: int, body: bytes) -> None:
-        """Hand a member's frame over; raise `trio.BrokenResourceError` if the epoch has ended."""
-        await self._ways[member][0].send(body)
+    def keep(self, peer: int, body: bytes) -> None:
+        """Take a member's frame that came before the epoch began."""
+        self._early.setdefault(self.indices[peer], deque()).append(body)
 
     def drop(self, member: int, reason: str) -> None:
         """Break the link to a misbehaving member for a while."""
@@ -107,8 +116,8 @@ class EpochNetwork:
 
     def close(self) -> None:
         """End the epoch's part: what still comes for it is answered from the store."""
-        for _, outlet in self._ways:
-            outlet.close()
+        self._early.clear()
+        self.ended.set()
 
 
 class Switchboard:
@@ -126,6 +135,7 @@ class Switchboard:
         self._asked: dict[int, float] = {}
         self._loading: set[int] = set()
         self._serving: dict[int, trio.CancelScope] = {}
+        self._receiving: dict[int, trio.CancelScope] = {}
         self._nursery: trio.Nursery
         self._joining: trio.MemorySendChannel[tuple[int, wire.Successor]] | None = None
         self.informed: set[int] = set()
@@ -135,10 +145,18 @@ class Switchboard:
 
     def begin(self, epoch: RunningEpoch) -> EpochNetwork:
         """Make an epoch the present one."""
-        self._network = EpochNetwork(self, epoch)
+        self._network = network = EpochNetwork(self, epoch)
         self._next = epoch.context.epoch
         self._joining = None
-        return self._network
+        early, self._early = self._early, {}
+        for peer, waiting in early.items():
+            for number, body in waiting.frames:
+                if number == network.epoch and peer in network.indices:
+                    network.keep(peer, body)
+        for peer in network.indices:
+            if peer in self._receiving:
+                self._receiving[peer].cancel()  # The epoch takes that peer's frames from now on.
+        return network
 
     def end(self, epoch: RunningEpoch) -> None:
         """Note that an epoch is over, and how is in the store."""
@@ -184,7 +202,7 @@ class Switchboard:
         """Stop routing a peer's frames, and forget what waited."""
         if peer in self._serving:
             self._serving.pop(peer).cancel()
-        for known in (self._early, self._told, self._asked):
+        for known in (self._early, self._told, self._asked, self._receiving):
             known.pop(peer, None)
 
     async def _serve(self, peer: int, scope: trio.CancelScope) -> None:
@@ -192,22 +210,39 @@ class Switchboard:
             while True:
                 # A peer that was removed is unknown to the mesh.
                 await trio.lowlevel.checkpoint_if_cancelled()
-                frame = await self.links.receive_from(peer)
-                try:
-                    await self._route(peer, frame, self._nursery)
-                except InvalidMessage as error:
-                    _log.warning("peer.invalid", peer=peer, reason=str(error))
-                    self.links.drop(peer, str(error))
+                network = self._network
+                if network is not None and peer in network.indices:
+                    await network.ended.wait()
+                    continue
+                with trio.CancelScope() as self._receiving[peer]:
+                    frame = await self.links.receive_from(peer)
+                    network = self._network  # An epoch may have begun in this very moment.
+                    if network is not None and peer not in network.indices:
+                        network = None
+                    body = self.sort(peer, frame, network)
+                    if network is not None and body is not None:
+                        network.keep(peer, body)
 
-    async def _route(self, peer: int, frame: bytes, nursery: trio.Nursery) -> None:
-        if len(frame) <= EPOCH_BYTES:
-            raise InvalidMessage("a frame without an epoch and a message")
-        epoch, body = int.from_bytes(frame[:EPOCH_BYTES], "big"), frame[EPOCH_BYTES:]
+    def sort(self, peer: int, frame: bytes, network: EpochNetwork | None) -> bytes | None:
+        """Return the message in a peer's frame if it is for this epoch; else see to it."""
+        try:
+            if len(frame) <= EPOCH_BYTES:
+                raise InvalidMessage("a frame without an epoch and a message")
+            epoch, body = int.from_bytes(frame[:EPOCH_BYTES], "big"), frame[EPOCH_BYTES:]
+            if network is not None and epoch == network.epoch:
+                return body
+            self._route(peer, epoch, body)
+        except InvalidMessage as error:
+            _log.warning("peer.invalid", peer=peer, reason=str(error))
+            self.links.drop(peer, str(error))
+        return None
+
+    def _route(self, peer: int, epoch: int, body: bytes) -> None:
         network = self._network
         if network is not None and epoch == network.epoch:
-            await self._deliver(network, peer, body)
+            self.ignored += 1  # Of one who is no member of it.
         elif epoch in self._ended:
-            self._answer(peer, self._ended[epoch], body, nursery)
+            self._answer(peer, self._ended[epoch], body, self._nursery)
         elif epoch == self._next and self._joining is not None:
             self._take_answer(peer, body)
         elif epoch == self._next:
@@ -221,26 +256,6 @@ class Switchboard:
 
     def _wait(self, peer: int, epoch: int, body: bytes) -> None:
         self._early.setdefault(peer, _Early()).add(epoch, body)
-
-    async def _deliver(self, network: EpochNetwork, peer: int, body: bytes) -> None:
-        member = network.indices.get(peer)
-        if member is None:
-            self.ignored += 1
-            return
-        try:
-            await network.deliver(member, body)
-        except trio.BrokenResourceError:
-            self.ignored += 1  # The epoch has just ended.
-
-    async def deliver_early(self) -> None:
-        """Hand over what came for the present epoch before it began."""
-        network = self._network
-        assert network is not None
-        early, self._early = self._early, {}
-        for peer, waiting in early.items():
-            for epoch, body in waiting.frames:
-                if epoch == network.epoch:
-                    await self._deliver(network, peer, body)
 
     # For those that are behind.
 

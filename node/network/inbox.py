@@ -6,18 +6,24 @@ others: the next frame comes from whoever has waited longest for a turn.
 
 from collections import deque
 from collections.abc import Iterable
+from typing import Final
 
 import trio
 
+_STREAK_MAX: Final = 8
+"""After so many frames of one member in a row all other tasks have their turn."""
+
 
 class _Part:
-    __slots__ = ("bytes", "frames", "room", "some")
+    __slots__ = ("bytes", "frames", "room", "some", "streak")
 
     def __init__(self) -> None:
         self.frames: deque[bytes] = deque()
         self.bytes = 0
         self.room = trio.Event()
         self.some = trio.Event()
+        self.streak = 0
+        """How many frames were taken in a row without a wait."""
 
 
 class Inbox:
@@ -82,7 +88,12 @@ class Inbox:
     async def get_from(self, member: int) -> bytes:
         """Return the oldest of one member's frames, out of turn."""
         part = self._parts[member]
+        part.streak += 1
+        if part.frames and part.streak >= _STREAK_MAX:
+            part.streak = 0
+            await trio.lowlevel.checkpoint()
         while not part.frames:
+            part.streak = 0
             part.some = trio.Event()
             await part.some.wait()
         if len(part.frames) == 1:

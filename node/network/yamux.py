@@ -74,7 +74,7 @@ class Stream:
         self.stream_id = stream_id
         self.buffer = bytearray()
         self.consumer: Callable[[], None] | None = None
-        """Called when something has arrived; takes it, or wakes the reader, who then does."""
+        """Called when something has arrived: takes it, or wakes whoever is to take it."""
         self.ended = False
         self.receive_window = WINDOW_BYTES
         self.send_window = WINDOW_BYTES
@@ -293,7 +293,7 @@ class Session:
 
     async def _read(self) -> None:
         packets = self._packets
-        socket = self._socket.socket
+        descriptor = self._socket.socket.fileno()
         seen = 0
         while not self._closed:
             frames = self._take_frames(packets.opened)
@@ -302,9 +302,11 @@ class Session:
             now = trio.current_time()
             if not self._packet_rate.take(work, now):
                 raise ProtocolViolation("sends too many packets")
-            await trio.lowlevel.wait_readable(socket)
+            await trio.lowlevel.wait_readable(descriptor)
+            if self._closed:
+                return  # The number may be another connection's by now.
             try:
-                data = os.read(socket.fileno(), _RECEIVE_BYTES)
+                data = os.read(descriptor, _RECEIVE_BYTES)
             except BlockingIOError:
                 continue
             except OSError:

@@ -50,7 +50,7 @@ from node.running_epoch import RunningEpoch, check_joined, encode_successor, fir
 from node.runtime import OwnObservation, Runtime
 from node.signer import Signer
 from node.store import Store
-from node.switchboard import Switchboard, peer_number, sealed
+from node.switchboard import EpochNetwork, Switchboard, peer_number, sealed
 
 NOW_MS = 1_800_000_000_000
 TABLE = load_catalogue(None)
@@ -792,6 +792,16 @@ async def test_frames_find_their_epoch(world: World, tmp_path: Path) -> None:
             await nursery.start(board.run, [*peers, 12345])
             await links.give(peers[2], sealed(0, b"now"))
             assert await first.receive_from(2) == b"now"
+            # The epoch's own tasks take its members' frames.
+            takers = [trio.CancelScope(), trio.CancelScope()]
+
+            async def take(network: EpochNetwork, member: int, scope: trio.CancelScope) -> None:
+                with scope:
+                    await network.receive_from(member)
+                    raise AssertionError("a frame of this epoch")
+
+            nursery.start_soon(take, first, 1, takers[0])
+            nursery.start_soon(take, first, 3, takers[1])
             # Of the next epoch a bounded number of frames wait; their sender is asked.
             for number in range(200):
                 await links.give(peers[1], sealed(1, b"early %d" % number))
@@ -805,12 +815,15 @@ async def test_frames_find_their_epoch(world: World, tmp_path: Path) -> None:
             assert links.sent == [(peers[1], sealed(0, request))]
             assert links.drops == [peers[3]]
             store.save_successor(world.epoch.context.domain, msgspec.msgpack.encode(successor))
+            for scope in takers:
+                scope.cancel()
             board.end(world.epoch)
             second = board.begin(following)
-            nursery.start_soon(board.deliver_early)
             got = [await second.receive_from(1) for _ in range(64)]
             assert got[-1] == b"early 199"
             links.sent.clear()
+            for member in (0, 3):
+                nursery.start_soon(take, second, member, trio.CancelScope())
             # Whoever is behind is told how its epoch ended, but not at any rate.
             share = wire.HandoverShare(bytes(32), bytes(32), 1, bytes(96))
             for _ in range(5):
