@@ -69,7 +69,9 @@ def _node(settings: NodeSettings) -> str:
 # Holds the safety state: never restore an old copy of it, never start two nodes on one key.
 data_dir = {_text(settings.data_dir)}
 # The committee file, the same for all members of the network.
-network_file = {_text(settings.network_file)}"""
+network_file = {_text(settings.network_file)}
+# To join a network that goes on already: the configuration of the first epoch that lists this node.
+# epoch_file = "next.json\""""
 
 
 def _keys(keys: KeysSection) -> str:
