@@ -13,6 +13,7 @@ from node.keys.bls_key import bls_public_key_of, load_bls_key
 from node.keys.identity_key import identity_public_key_of, load_identity_key
 from node.keys.password import Password, read_password
 from node.network_file import NetworkFile
+from node.validity import warning_of
 
 _Found = TypeVar("_Found")
 
@@ -44,6 +45,17 @@ def check_files(config: Config) -> list[Problem]:
     account = check.key(
         "account", keys.account, keys.account_password_file, account_address_of, load_account_key
     )
+    if joins is not None:
+        check.found("node.epoch_file", config.node.epoch_file or Path(), joins.check_proofs)
+        if network is not None and joins.network != network.network:
+            check.problems.append(
+                Problem(
+                    str(config.node.epoch_file),
+                    f"is of another network than {config.node.network_file}",
+                    "node.epoch_file",
+                    "get both from the same network",
+                )
+            )
     if network is not None:
         problems = [
             *_member_problems(config, joins or network, identity, bls, account),
@@ -51,6 +63,24 @@ def check_files(config: Config) -> list[Problem]:
         ]
         return [*check.problems, *problems]
     return check.problems
+
+
+def ends_of(config: Config, now_ms: int) -> list[str]:
+    """Return what to tell of configurations that end soon; not a problem of the files."""
+    try:
+        path = config.node.epoch_file
+        if path is None:
+            first = network_file.load(config.node.network_file)
+            epoch, valid_until_ms = 0, first.valid_until_ms
+        else:
+            joins = epoch_file.load(path)
+            epoch, valid_until_ms = joins.epoch, joins.valid_until_ms
+    except OperatorError:
+        return []
+    warning = warning_of(epoch, valid_until_ms, now_ms)
+    if warning is None:
+        return []
+    return [f"{warning}; unless a later one is in office already, see `didyma committee status`"]
 
 
 class _FileCheck:

@@ -70,6 +70,8 @@ def _node(settings: NodeSettings) -> str:
 data_dir = {_text(settings.data_dir)}
 # The committee file, the same for all members of the network.
 network_file = {_text(settings.network_file)}
+# To join a network that goes on already: the configuration of the first epoch that lists this node.
+# epoch_file = "next.json"
 
 # How much of the past is kept: blocks for members that were away, reports for the API.
 # [store]

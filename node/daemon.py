@@ -61,7 +61,7 @@ if TYPE_CHECKING:
     from feeds.venue import VenueEndpoint
     from node.network.address import PeerAddress
     from node.network.mesh import Mesh
-    from node.publisher import Publisher
+    from node.publisher import EpochTerms, Publisher
 
 SNAPSHOT_SECONDS = 0.5
 BEHIND_VIEWS_MAX = 64
@@ -401,8 +401,11 @@ class Node:
             self._prepare(self._me)
         else:
             self._telemetry.begin(epoch, self._identity())
-        if epoch.table != ended.table and self._thread is not None:
-            self._thread.call(self._restart_feeds)
+        if self._thread is not None:
+            if self._publisher is not None:
+                self._thread.call(self._publisher.begin, self._terms_of(epoch))
+            if epoch.table != ended.table:
+                self._thread.call(self._restart_feeds)
 
     def _restart_feeds(self) -> None:
         if self._feeds_task is not None:
@@ -469,17 +472,23 @@ class Node:
         publisher = Publisher(
             [ChainSettings.of(chain) for chain in chains],
             network=self._network.network,
-            table=self._network.table,
+            terms=self._terms_of(self._epochs[0]),
             private_key=bytes(account.account.key),
-            me=self._me,
-            members=self._epoch.context.n,
             on_stored=lambda chain, seconds: self._metrics.certificate_to_chain.labels(
                 chain
             ).observe(seconds),
         )
+        for epoch in self._epochs[1:]:
+            publisher.begin(self._terms_of(epoch))
         self._publisher = publisher
         self._submit = lambda report: thread.call(publisher.submit, report)
         thread.start(publisher.run)
+
+    def _terms_of(self, epoch: RunningEpoch) -> "EpochTerms":
+        from node.publisher import EpochTerms
+
+        me = epoch.index_of(self._bls.public_key)
+        return EpochTerms(epoch.context.epoch, epoch.table.feeds, epoch.context.n, me)
 
     def _on_report(self, report: Report, published: PublishedReport) -> None:
         self._submit(report)

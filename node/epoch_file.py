@@ -256,10 +256,22 @@ def from_document(document: bytes) -> EpochFile:
 def load(path: Path) -> EpochFile:
     """Return the file at `path`; raise `NetworkFileError`. No signature is checked."""
     content = read_bounded(path, "configuration of the next epoch", NETWORK_FILE_BYTES_MAX)
+    if _epoch_in(content) == 0:
+        raise NetworkFileError(
+            f"{path} is a committee file, of the first epoch: make the configuration of the next "
+            "one from it (`didyma committee create --base`)"
+        )
     try:
         return decode(content)
     except NetworkFileError as error:
         raise NetworkFileError(f"{path} is not valid: {error}") from None
+
+
+def _epoch_in(content: bytes) -> int | None:
+    try:
+        return msgspec.json.decode(content, type=_OfEpoch).epoch
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        return None
 
 
 def load_base(path: Path) -> EpochFile | NetworkFile:
@@ -267,11 +279,7 @@ def load_base(path: Path) -> EpochFile | NetworkFile:
 
     Raises `NetworkFileError`.
     """
-    content = read_bounded(path, "configuration", NETWORK_FILE_BYTES_MAX)
-    try:
-        epoch = msgspec.json.decode(content, type=_OfEpoch).epoch
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-        epoch = None
+    epoch = _epoch_in(read_bounded(path, "configuration", NETWORK_FILE_BYTES_MAX))
     if epoch is None:
         raise NetworkFileError(
             f"{path} is neither a committee file nor the configuration of a later epoch"

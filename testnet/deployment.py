@@ -1,6 +1,6 @@
 """A network on loopback, made in a fresh directory as its operators would make it."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -94,11 +94,13 @@ def testnet_feeds() -> FeedTable:
     )
 
 
-def make_network(directory: Path, ports: range, *, rate: float, now_ms: int) -> Deployment:
+def make_network(
+    directory: Path, ports: range, *, rate: float, now_ms: int, names: Sequence[str] = ()
+) -> Deployment:
     """Make keys, stores and the committee file of as many members as the ports are for."""
     members = []
     for index in range(len(ports) // PORTS_PER_NODE):
-        name = f"node{index}"
+        name = names[index] if names else f"node{index}"
         first = ports[index * PORTS_PER_NODE]
         made = create_node_directory(directory / name, name, iterations=KEY_ITERATIONS)
         members.append(MemberNode(index, name, made, NodePorts(*range(first, first + 4))))

@@ -148,12 +148,12 @@ def show(path: Path) -> None:
 
 
 @committee.command()
-@click.option("--network", "path", required=True, type=_file, help="The configuration to propose.")
+@click.argument("path", type=_file)
 @_url_option
 @config_option
 @json_option
 def propose(path: Path, url: str | None, config_file: Path) -> None:
-    """Propose a configuration through a running member, which tells the others of it."""
+    """Propose the configuration in PATH through a running member, which tells the others."""
     from node import epoch_file
     from node.cli.node_client import post
     from node.cli.node_url import node_url

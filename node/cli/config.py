@@ -1,5 +1,6 @@
 """Check or show the configuration in force."""
 
+import time
 from pathlib import Path
 
 import click
@@ -18,7 +19,7 @@ def config() -> None:
 @json_option
 def check(config_file: Path) -> None:
     """Check the configuration and the files that it names; say everything that is wrong at once."""
-    from node.config_check import check_files
+    from node.config_check import check_files, ends_of
     from node.config_file import read_config
     from node.errors import ConfigFileError
 
@@ -29,7 +30,11 @@ def check(config_file: Path) -> None:
         raise ConfigFileError(
             f"{read.path} is well-formed; the files it names have {count}", tuple(problems)
         )
-    emit({"config": str(read.path), "ok": True}, f"{read.path} is right, and so are its files.")
+    warnings = ends_of(read.config, time.time_ns() // 1_000_000)
+    emit(
+        {"config": str(read.path), "ok": True, "warnings": warnings},
+        "\n".join([f"{read.path} is right, and so are its files.", *warnings]),
+    )
 
 
 @config.command()

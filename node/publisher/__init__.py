@@ -3,5 +3,6 @@
 from node.publisher.publisher import Publisher
 from node.publisher.settings import ChainSettings
 from node.publisher.status import ChainStatus
+from node.publisher.terms import EpochTerms
 
-__all__ = ["ChainSettings", "ChainStatus", "Publisher"]
+__all__ = ["ChainSettings", "ChainStatus", "EpochTerms", "Publisher"]

@@ -9,7 +9,6 @@ from typing import Final
 
 import structlog
 
-from aggregation.feed import FeedSpec
 from contracts import client
 from contracts.points import decompress_g2
 from node.publisher.account import Account
@@ -20,6 +19,7 @@ from node.publisher.rpc import Endpoint, RpcError, RpcFailure
 from node.publisher.settings import ChainSettings
 from node.publisher.stages import transmitter_order
 from node.publisher.status import ChainStatus
+from node.publisher.terms import EpochTerms
 from node.publisher.triggers import Due, Stored, Trigger, answers_in, due
 from node.report import Report
 
@@ -47,7 +47,7 @@ class Wait:
 class ChainPublisher:
     """One chain's task. All methods but `status` belong to the asyncio thread.
 
-    `me` is this node's position among `members` transmitters; None comes after all of them.
+    Members of the Oracle's epoch transmit in turns; a node that is none comes after all of them.
     """
 
     def __init__(
@@ -55,20 +55,16 @@ class ChainPublisher:
         settings: ChainSettings,
         *,
         network: bytes,
-        feeds: tuple[FeedSpec, ...],
+        terms: EpochTerms,
         account: Account,
-        me: int | None,
-        members: int,
         on_stored: OnStored,
     ) -> None:
         self._settings = settings
         self._on_stored = on_stored
         self._network = network
-        self._feeds = feeds
+        self._terms = {terms.epoch: terms}
         self._account = account
-        self._me = me
-        self._members = members
-        self._oracle = Oracle(settings.oracle, settings.chain_id, network, len(feeds))
+        self._oracle = Oracle(settings.oracle, settings.chain_id, network)
         self._endpoints = [Endpoint(url, settings.request_timeout_ms) for url in settings.rpc_urls]
         self._current = 0
         self._news = asyncio.Event()
@@ -122,12 +118,22 @@ class ChainPublisher:
         """A snapshot, for any thread."""
         return self._status
 
+    def begin(self, terms: EpochTerms) -> None:
+        """Take the terms of another epoch."""
+        self._terms[terms.epoch] = terms
+        self._news.set()
+
     def submit(self, report: Report) -> None:
-        """Take a certified report; an older one than the newest is only remembered."""
+        """Take a certified report; an older one than the newest is only remembered.
+
+        Its epoch has begun here.
+        """
         header = report.header
-        answers = answers_in(report.words, len(self._feeds))
+        answers = answers_in(report.words, len(self._terms[report.epoch].feeds))
         stored = Stored(report.epoch, header.view, header.observed_at_ms, answers)
         self._recent[(report.epoch, header.view)] = stored
+        if self._newest is not None and report.epoch > self._newest[0].epoch:
+            self._submitted.clear()  # Views begin again.
         self._submitted.setdefault(header.view, time.monotonic())
         while len(self._recent) > REPORTS_REMEMBERED:
             self._recent.popitem(last=False)
@@ -197,7 +203,7 @@ class ChainPublisher:
         started_at = time.monotonic()
         self._held = ""
         if self._contract is None:
-            self._contract = await self._oracle.verify(self._endpoint)
+            self._contract = await self._verify()
             self._look = None
         await self._resend()
         if self._look is None or time.monotonic() >= self._looked_at + self._poll_s():
@@ -222,6 +228,10 @@ class ChainPublisher:
         await self._send(*push)
         return self._until_next_look() if self._contract else Wait(0.0, for_news=False)
 
+    async def _verify(self) -> Contract:
+        feeds_in = {epoch: len(terms.feeds) for epoch, terms in self._terms.items()}
+        return await self._oracle.verify(self._endpoint, feeds_in)
+
     def _poll_s(self) -> float:
         settings = self._settings
         return (settings.pending_poll_ms if self._pending else settings.poll_ms) / 1000
@@ -237,14 +247,18 @@ class ChainPublisher:
         report, as_stored = self._newest
         observed_at_ms, now_ms = as_stored.observed_at_ms, _unix_ms()
         if report.epoch != contract.epoch:
-            self._held = f"the Oracle is in epoch {contract.epoch}, reports in {report.epoch}"
+            self._held = (
+                f"the Oracle is in epoch {contract.epoch}, reports in {report.epoch}: it must be "
+                "handed over"
+            )
         elif max(observed_at_ms, now_ms) > contract.valid_until_ms:
             self._held = f"the epoch's configuration ended at {contract.valid_until_ms} (Unix ms)"
         elif now_ms - observed_at_ms > self._settings.report_age_max_ms:
             self._held = "the newest certified report is too old to be worth its fee"
         else:
             lead_ms = self._settings.heartbeat_lead_ms
-            found = due(stored, observed_at_ms, as_stored.answers, self._feeds, lead_ms)
+            feeds = self._terms[report.epoch].feeds
+            found = due(stored, observed_at_ms, as_stored.answers, feeds, lead_ms)
             return None if found is None else (report, found)
         return None
 
@@ -256,10 +270,11 @@ class ChainPublisher:
         if self._due_key != key:
             self._due_key, self._due_at = key, now
         settings = self._settings
+        terms = self._terms[stored.epoch]
         order = transmitter_order(
-            self._network, settings.chain_id, settings.oracle, *key, self._members
+            self._network, settings.chain_id, settings.oracle, *key, terms.members
         )
-        stage = self._members if self._me is None else order.index(self._me)
+        stage = terms.members if terms.me is None else order.index(terms.me)
         self._note(stage=stage)
         return self._due_at + stage * settings.stage_ms / 1000
 
@@ -272,6 +287,11 @@ class ChainPublisher:
         if len(self._endpoints) > 1 and _unix_ms() - look.head_time_ms > HEAD_AGE_MAX_MS:
             age_s = (_unix_ms() - look.head_time_ms) // 1000
             raise RpcFailure(f"{self._endpoint.shown}: its newest block is {age_s} s old")
+        if self._contract is None or look.place.epoch != self._contract.epoch:
+            self._contract = await self._verify()
+            if look.place.epoch != self._contract.epoch:
+                raise RpcFailure(f"{self._endpoint.shown}: the epoch changed while it was read")
+            self._log.info("publisher.epoch", epoch=self._contract.epoch)
         await self._read_stored(look)
         self._look, self._looked_at = look, time.monotonic()
         dry = look.balance_wei < self._settings.min_balance_wei
@@ -307,7 +327,8 @@ class ChainPublisher:
         if remembered is not None and remembered.observed_at_ms == place.observed_at_ms:
             self._stored = remembered
             return
-        read = await self._oracle.answers(self._endpoint, place)
+        count = len(self._terms[place.epoch].feeds)
+        read = await self._oracle.answers(self._endpoint, place, count)
         if read is None:
             raise RpcFailure(f"{self._endpoint.shown}: what is stored changed while it was read")
         self._stored = read

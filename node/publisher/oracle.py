@@ -1,6 +1,6 @@
 """What a chain says about the Oracle there, about its head, and about an account: checked."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, TypeVar
 
@@ -55,11 +55,10 @@ class Look:
 class Oracle:
     """One Oracle contract, seen through whichever endpoint it is asked with."""
 
-    def __init__(self, address: bytes, chain_id: int, network: bytes, feeds: int) -> None:
+    def __init__(self, address: bytes, chain_id: int, network: bytes) -> None:
         self.address = address
         self._chain_id = chain_id
         self._network = network
-        self._feeds = feeds
         self._to = "0x" + address.hex()
 
     def call(self, calldata: bytes, block: str = "latest", sender: bytes | None = None) -> Request:
@@ -69,8 +68,11 @@ class Oracle:
             message["from"] = "0x" + sender.hex()
         return ("eth_call", [message, block])
 
-    async def verify(self, endpoint: Endpoint) -> Contract:
-        """Check that the endpoint serves our chain and that our Oracle is there; raise Refused."""
+    async def verify(self, endpoint: Endpoint, feeds_in: Mapping[int, int]) -> Contract:
+        """Check that the endpoint serves our chain and that our Oracle is there; raise Refused.
+
+        `feeds_in` has the number of feeds in each epoch that this node knows.
+        """
         getters = ("network", "feedCount", "epoch", "committee")
         chain_id, code, *results = await endpoint.batch(
             [
@@ -94,10 +96,16 @@ class Oracle:
         network, feeds, epoch, committee = results
         if _read(client.decode_bytes32, network, "network") != self._network:
             raise Refused(f"the Oracle at {self._to} is of another network: correct oracle")
-        if _read(client.decode_integer, feeds, "feedCount") != self._feeds:
+        number = _read(client.decode_integer, epoch, "epoch")
+        if number not in feeds_in:
+            raise Refused(
+                f"the Oracle at {self._to} is in epoch {number}, of which this node does not know: "
+                "wait until it has caught up, or correct oracle"
+            )
+        if _read(client.decode_integer, feeds, "feedCount") != feeds_in[number]:
             raise Refused(f"the Oracle at {self._to} has another feed table: correct oracle")
         return Contract(
-            _read(client.decode_integer, epoch, "epoch"),
+            number,
             _read(client.decode_committee, committee, "committee").valid_until_ms,
         )
 
@@ -135,11 +143,19 @@ class Oracle:
             ),
         )
 
-    async def answers(self, endpoint: Endpoint, place: client.StoredPlace) -> Stored | None:
-        """Read all stored answers; None if another report was stored meanwhile."""
+    async def answers(
+        self, endpoint: Endpoint, place: client.StoredPlace, count: int
+    ) -> Stored | None:
+        """Read the stored answers of so many feeds; None if another report came meanwhile.
+
+        Before an epoch's first report none is stored: what an earlier one left is not its own.
+        """
         answers: list[tuple[int, Status]] = []
-        for first in range(0, self._feeds, BATCH_MAX):
-            feeds = range(first, min(first + BATCH_MAX, self._feeds))
+        if place.view == 0:
+            nothing = (0, Status.UNAVAILABLE)
+            return Stored(place.epoch, 0, place.observed_at_ms, (nothing,) * count)
+        for first in range(0, count, BATCH_MAX):
+            feeds = range(first, min(first + BATCH_MAX, count))
             results = await endpoint.batch(
                 [self.call(client.encode_latest(feed)) for feed in feeds]
             )

@@ -3,21 +3,20 @@
 import asyncio
 from collections.abc import Sequence
 
-from aggregation.table import FeedTable
 from node.publisher.account import Account
 from node.publisher.chain import ChainPublisher, OnStored
 from node.publisher.settings import ChainSettings
 from node.publisher.status import ChainStatus
+from node.publisher.terms import EpochTerms
 from node.report import Report
 
 
 class Publisher:
     """Pushes certified reports to chains when they are due.
 
-    `private_key` (32 bytes) pays; `me` is this node's index among `members` of the committee, None
-    for a publisher that is no member. `on_stored` is called for each report that this node put on a
-    chain. `submit` and `run` belong to the asyncio thread, `status` to
-    any.
+    `private_key` (32 bytes) pays; `terms` are those of an epoch, others are told with `begin`.
+    `on_stored` is called for each report that this node put on a chain. `begin`, `submit` and `run`
+    belong to the asyncio thread, `status` to any.
     """
 
     def __init__(
@@ -25,10 +24,8 @@ class Publisher:
         chains: Sequence[ChainSettings],
         *,
         network: bytes,
-        table: FeedTable,
+        terms: EpochTerms,
         private_key: bytes,
-        me: int | None,
-        members: int,
         on_stored: OnStored = lambda _chain, _seconds: None,
     ) -> None:
         account = Account(private_key)
@@ -37,14 +34,17 @@ class Publisher:
             ChainPublisher(
                 settings,
                 network=network,
-                feeds=table.feeds,
+                terms=terms,
                 account=account,
-                me=me,
-                members=members,
                 on_stored=on_stored,
             )
             for settings in chains
         )
+
+    def begin(self, terms: EpochTerms) -> None:
+        """Take the terms of another epoch: an Oracle may be in this one, or in an earlier."""
+        for chain in self._chains:
+            chain.begin(terms)
 
     def submit(self, report: Report) -> None:
         """Take a certified report; what is older than the newest does no harm."""

@@ -28,7 +28,7 @@ from consensus.committee import (
 from consensus.messages import Header
 from contracts import client
 from contracts.points import decompress_g1
-from node.publisher import ChainSettings, ChainStatus, Publisher
+from node.publisher import ChainSettings, ChainStatus, EpochTerms, Publisher
 from node.publisher.stages import transmitter_order
 from node.report import Report, answers_of
 from testnet.chain.evm import EvmChain, decode_transaction
@@ -108,6 +108,10 @@ FOUNDERS = Founders()
 BTC = 60_000_0000000
 
 
+def terms_of(me: int | None) -> EpochTerms:
+    return EpochTerms(0, FOUNDERS.table.feeds, MEMBERS, me)
+
+
 @dataclass
 class World:
     """A served chain with an Oracle, of which blocks are made as fast as they come, or not."""
@@ -149,10 +153,8 @@ class World:
         publisher = Publisher(
             [self.settings(**changes)],
             network=FOUNDERS.network,
-            table=FOUNDERS.table,
+            terms=terms_of(self.order()[0] if me is None else me),
             private_key=self.chain.accounts[account].private_key,
-            me=self.order()[0] if me is None else me,
-            members=MEMBERS,
         )
         task = asyncio.create_task(publisher.run())
         try:
@@ -506,10 +508,8 @@ def test_a_dry_account_alarms_and_sends_nothing() -> None:
         publisher = Publisher(
             [world.settings()],
             network=FOUNDERS.network,
-            table=FOUNDERS.table,
+            terms=terms_of(world.order()[0]),
             private_key=b"\x55" * 32,
-            me=world.order()[0],
-            members=MEMBERS,
         )
         task = asyncio.create_task(publisher.run())
         publisher.submit(FOUNDERS.report(1, world.now_ms, BTC))
@@ -530,6 +530,50 @@ def test_an_expired_report_is_not_sent() -> None:
             await until(lambda: "too old" in status_of(publisher).reason)
             await world.looks(publisher)
             assert world.stored().view == 0
+
+    run(scenario)
+
+
+def test_reports_of_an_epoch_that_the_oracle_is_not_in_are_held() -> None:
+    """The next epoch has more feeds and members, and its views begin again."""
+
+    async def scenario(world: World) -> None:
+        async with world.publisher() as publisher:
+            publisher.submit(FOUNDERS.report(5, world.now_ms - 50, BTC))
+            await until(lambda: world.stored().view == 5)
+            feeds = (*FOUNDERS.table.feeds, FOUNDERS.feed("SOL"))
+            publisher.begin(EpochTerms(1, feeds, MEMBERS + 1, None))
+            words = pack_words([encode_answer(9, 1, Status.LIVE) for _ in feeds])
+            header = Header(1, world.now_ms, feed_root(words), b"\x77" * 32)
+            later = replace(
+                FOUNDERS.report(1, world.now_ms, BTC), epoch=1, header=header, words=words
+            )
+            publisher.submit(later)
+            await until(lambda: "it must be handed over" in status_of(publisher).reason)
+            # A late one of the old epoch does not come back either.
+            publisher.submit(FOUNDERS.report(6, world.now_ms, 2 * BTC))
+            await world.looks(publisher)
+            assert world.stored().view == 5
+            assert status_of(publisher).state == "publishing"
+            assert status_of(publisher).errors == 0
+
+    run(scenario)
+
+
+def test_an_oracle_of_an_epoch_that_is_not_known_yet_is_waited_for() -> None:
+    async def scenario(world: World) -> None:
+        publisher = Publisher(
+            [world.settings()],
+            network=FOUNDERS.network,
+            terms=EpochTerms(1, FOUNDERS.table.feeds, MEMBERS, 0),
+            private_key=world.chain.accounts[0].private_key,
+        )
+        task = asyncio.create_task(publisher.run())
+        await until(lambda: "does not know" in status_of(publisher).last_error)
+        assert status_of(publisher).state == "refused"
+        task.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await task
 
     run(scenario)
 

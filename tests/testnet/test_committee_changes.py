@@ -1,6 +1,8 @@
 """Real processes: a committee that changes while it runs, as its operators would change it."""
 
 import json
+import re
+import shlex
 import subprocess
 import sys
 import time
@@ -13,10 +15,13 @@ from urllib.request import urlopen
 
 import pytest
 
+from node import epoch_file
+from node.cli.node_client import get, post
 from node.config import EndpointSection, PeerSection
 from node.journal import Certified, Entry, HandedOver, Persisted, Signed, read_journal
 from node.network_file import load
 from node.node_directory import create_node_directory, write_config
+from node.registration import MemberRecord, register
 from testnet.audit.epochs import epoch_cases
 from testnet.audit.verdict import judge as judge_case
 from testnet.deployment import (
@@ -31,6 +36,10 @@ from testnet.ports import free_ports
 
 PATIENCE_S = 120
 COMMAND = [sys.executable, "-P", "-m", "node.cli"]
+NAMES = ("alice", "bob", "carol", "dave", "eve", "frank", "grace")
+DOCUMENT = Path(__file__).parents[2] / "docs" / "committee.md"
+UNPRICED_MAX = 4
+"""So many rounds without a report a change may cost."""
 NO_ROOT = bytes(32).hex()
 
 
@@ -45,20 +54,31 @@ class Net:
     manifest: Manifest
 
     def start(self, index: int) -> None:
-        log = self.stack.enter_context((self.directory / f"node{index}.log").open("ab"))
+        log = self.stack.enter_context((self.directory / f"{NAMES[index]}.log").open("ab"))
         config = str(self.nodes[index].config_file)
         self.processes[index] = subprocess.Popen(
             [*COMMAND, "run", "--config", config], stdout=log, stderr=log
         )
 
-    def cli(self, *arguments: str) -> dict[str, Any]:
-        done = subprocess.run([*COMMAND, *arguments, "--json"], capture_output=True, check=False)
-        assert done.returncode == 0, done.stderr.decode()
-        answer: dict[str, Any] = json.loads(done.stdout)
-        return answer
+    def shell(self, line: str) -> str:
+        """Run a line of the document in the directory; return what it printed."""
+        didyma = shlex.join(COMMAND)
+        line = re.sub(r"^didyma\b", lambda _: didyma, line)
+        done = subprocess.run(
+            ["bash", "-c", line], cwd=self.directory, capture_output=True, text=True
+        )
+        assert done.returncode == 0, f"{line}: {done.stderr}"
+        return done.stdout
 
-    def config(self, index: int) -> tuple[str, str]:
-        return "--config", str(self.nodes[index].config_file)
+    def control(self, index: int) -> str:
+        return f"http://127.0.0.1:{self.nodes[index].ports.control}"
+
+    def registration(self, index: int) -> MemberRecord:
+        return register(NAMES[index], self.nodes[index].directory.keys)
+
+    def candidates(self, index: int) -> list[dict[str, Any]]:
+        found: list[dict[str, Any]] = get(self.control(index), "/v1/handover", 5)["candidates"]
+        return found
 
     def status(self, index: int) -> dict[str, Any]:
         try:
@@ -99,16 +119,16 @@ def net(tmp_path: Path) -> Iterator[Net]:
         assert exchanges.stdout is not None
         market = json.loads(exchanges.stdout.readline())
         ports = free_ports(7 * PORTS_PER_NODE)
-        deployment = make_network(tmp_path, ports[: 4 * PORTS_PER_NODE], rate=4, now_ms=now_ms)
+        ports_first = ports[: 4 * PORTS_PER_NODE]
+        deployment = make_network(tmp_path, ports_first, rate=4, now_ms=now_ms, names=NAMES[:4])
         nodes = list(deployment.members)
         for index in range(4, 7):
-            made = create_node_directory(
-                tmp_path / f"node{index}", f"node{index}", iterations=KEY_ITERATIONS
-            )
+            name = NAMES[index]
+            made = create_node_directory(tmp_path / name, name, iterations=KEY_ITERATIONS)
             (made.path / "network.json").write_bytes((tmp_path / "network.json").read_bytes())
             first = ports[index * PORTS_PER_NODE]
             mine = NodePorts(*range(first, first + PORTS_PER_NODE))
-            nodes.append(MemberNode(index, f"node{index}", made, mine))
+            nodes.append(MemberNode(index, name, made, mine))
         for node in nodes:
             settings = replace(
                 node.directory.settings,
@@ -145,33 +165,69 @@ def net(tmp_path: Path) -> Iterator[Net]:
             exchanges.stdout.close()
 
 
+def lines_of(document: str) -> list[str]:
+    """Return the commands of a document, in their order."""
+    blocks = re.findall(r"```console\n(.*?)```", document, re.DOTALL)
+    lines = [line.strip() for block in blocks for line in block.strip().splitlines()]
+    assert all(line.startswith("$ ") for line in lines)
+    return [line.removeprefix("$ ") for line in lines]
+
+
+def follow_the_document(net: Net) -> Path:
+    """Do what docs/committee.md says, word by word; return the new configuration."""
+    out = net.directory / "next.json"
+    seen = ""
+    for line in lines_of(DOCUMENT.read_text()):
+        name = next((name for name in NAMES if f"--config {name}/" in line), NAMES[0])
+        index = NAMES.index(name)
+        if line.startswith("didyma run"):
+            net.start(index)
+            continue
+        if line.startswith("didyma committee approve"):
+            net.wait(lambda i=index: bool(net.candidates(i)), f"{name} never heard of it")  # type: ignore[misc]
+        if line.startswith("didyma status"):
+            net.wait(lambda i=index: net.certifies(i, 1), "the change was not decided")  # type: ignore[misc]
+        seen += net.shell(line)
+    for said in ("Approved; 2 more are needed.", "Approved; a quorum approves", "Valid: view "):
+        assert said in seen
+    assert "of epoch 1 of testnet" in seen
+    return out
+
+
 def change(
     net: Net, base: Path, *, add: Sequence[int], remove: Sequence[int], approvers: Sequence[int]
 ) -> Path:
-    """Do what the operators do to change the committee; return the new configuration."""
-    out = net.directory / f"next-{base.stem}.json"
-    arguments = ["committee", "create", "--base", str(base), "--out", str(out)]
+    """Do to the committee what its operators would do, without their command line."""
+    office = epoch_file.load(base)
+    gone = {NAMES[index] for index in remove}
+    file = replace(
+        office,
+        epoch=office.epoch + 1,
+        valid_until_ms=office.valid_until_ms + 1,
+        members=(
+            *(member for member in office.members if member.name not in gone),
+            *(
+                replace(register(NAMES[i], net.nodes[i].directory.keys), registration=None)
+                for i in add
+            ),
+        ),
+    )
     for index in add:
-        path = net.nodes[index].directory.registration_file
-        arguments += ["--add", str(path)]
-    for index in remove:
-        arguments += ["--remove", f"node{index}"]
-    made = net.cli(*arguments)
+        bls = net.nodes[index].directory.keys.bls
+        assert bls is not None
+        file = epoch_file.sign(file, bls)
+    out = net.directory / f"epoch{file.epoch}.json"
+    epoch_file.save(out, file)
     for index in add:
-        net.cli("committee", "sign", str(out), *net.config(index))
-    for index in add:
-        node = net.nodes[index]
-        text = node.config_file.read_text()
-        node.config_file.write_text(text.replace("[node]", f'[node]\nepoch_file = "{out}"', 1))
+        config = net.nodes[index].config_file
+        text = config.read_text()
+        config.write_text(text.replace('# epoch_file = "next.json"', f'epoch_file = "{out}"'))
         net.start(index)
-    assert net.cli("committee", "show", str(out))["unsigned"] == []
-    net.cli("committee", "propose", "--network", str(out), *net.config(approvers[0]))
+    post(net.control(approvers[0]), "/v1/handover/propose", epoch_file.encode(file))
+    approval = json.dumps({"configuration": "0x" + file.configuration.hash.hex()}).encode()
     for index in approvers:
-        known = lambda i=index: bool(  # noqa: E731
-            net.cli("committee", "status", *net.config(i))["candidates"]
-        )
-        net.wait(known, f"node{index} never heard of the candidate")
-        net.cli("committee", "approve", made["configuration"], *net.config(index))
+        net.wait(lambda i=index: bool(net.candidates(i)), f"{NAMES[index]} never heard of it")  # type: ignore[misc]
+        post(net.control(index), "/v1/handover/approve", approval)
     return out
 
 
@@ -191,7 +247,10 @@ def test_a_committee_grows_from_four_to_five_to_seven_and_shrinks_to_four(net: N
         for index in away:
             net.processes[index].kill()
             net.processes[index].wait()
-        base = change(net, base, add=add, remove=remove, approvers=sitting[:quorum])
+        if epoch == 1:
+            base = follow_the_document(net)
+        else:
+            base = change(net, base, add=add, remove=remove, approvers=sitting[:quorum])
         members = (members | set(add)) - set(remove)
         net.wait(
             lambda e=epoch, m=members - away: all(net.certifies(i, e) for i in m),  # type: ignore[misc]
@@ -201,7 +260,7 @@ def test_a_committee_grows_from_four_to_five_to_seven_and_shrinks_to_four(net: N
             net.start(index)
             net.wait(
                 lambda e=epoch, i=index: net.certifies(i, e),  # type: ignore[misc]
-                f"node{index} did not follow to epoch {epoch}",
+                f"{NAMES[index]} did not follow to epoch {epoch}",
             )
     # Members that were removed stop by themselves, without a fault.
     for index in (0, 1, 2):
@@ -253,6 +312,10 @@ def judge(net: Net) -> None:
         assert all(e.header.feed_root != NO_ROOT for e in priced)
         first = min(certified[ending.next_domain].values(), key=lambda e: e.view)
         assert first.header.observed_at_ms > ending.observed_at_ms
-        assert len(unpriced) + first.view - 1 <= 4
+        cost = len(unpriced) + first.view - 1
+        assert cost <= UNPRICED_MAX
         gap_ms = first.header.observed_at_ms - ending.observed_at_ms
-        print(f"{len(unpriced)} rounds without prices, the next in view {first.view}, {gap_ms} ms")
+        print(
+            f"after epoch {ending.epoch}: {cost} rounds without a report, {len(unpriced)} of them "
+            f"of that epoch; {gap_ms} ms from one report to the next"
+        )
