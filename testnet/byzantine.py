@@ -11,11 +11,14 @@ from collections.abc import Callable, Sequence
 from random import Random
 from typing import TYPE_CHECKING
 
+from consensus.digests import timeout_digest
+from consensus.handover import terms_in
 from consensus.messages import (
     QC,
     TC,
     Block,
     BlockResponse,
+    HandoverShare,
     Header,
     Message,
     ObservationMessage,
@@ -27,6 +30,7 @@ from consensus.messages import (
 from consensus.messages import Certificate as CertificateMessage
 from testnet.byzantine_knowledge import Knowledge
 from testnet.forgeries import elsewhere, overlapping, relabelled, replace, spoilt, thin
+from testnet.setting import BAD_SHARES
 
 if TYPE_CHECKING:
     from testnet.simulated_node import Node
@@ -45,6 +49,7 @@ VICES = {
     "flood": "send the same and the like many times",
     "jam": "have the network lose the votes of the view before a faulty leader's",
     "misinform": "answer requests with wrong blocks",
+    "forge": "sign with infinity, points off the curve or the subgroup, and others' shares",
 }
 
 PROPOSING = frozenset({"equivocate", "stale", "overreach"})
@@ -78,9 +83,7 @@ class Coalition:
         assert self.vices <= VICES.keys()
         self._false_way = random.choice(FALSE_WAYS)
         self.knows = Knowledge(
-            simulation.context,
-            simulation.signatures,
-            simulation.rule,
+            simulation.setting,
             simulation.faulty,
         )
         self.members = sorted(simulation.faulty)
@@ -161,12 +164,27 @@ class Coalition:
                 genesis = self.simulation.context.genesis_qc
                 share = self.simulation.signatures.timeout_share(node.member, message.view, 0)
                 return [Timeout(message.view, 0, share, genesis, None)]
+            case Vote() | Timeout() | HandoverShare() if "forge" in vices and random.random() < 0.4:
+                self._did_quietly()
+                return [replace(message, share=self._forged(node.member, message))]
             case ObservationMessage() if "lie" in vices and random.randrange(100) < 50:
                 return [self._false_observation(node.member, message.observed.view)]
             case BlockResponse() if "misinform" in vices:
                 return [self._false_response(message)]
             case _:
                 return [message]
+
+    def _forged(self, member: int, message: Vote | Timeout | HandoverShare) -> bytes:
+        context = self.simulation.context
+        match message:
+            case Vote(header=header):
+                digest = header.id(context.domain)
+            case Timeout(view=view, high_qc_view=high):
+                digest = timeout_digest(context.domain, view, high)
+            case HandoverShare():
+                digest = terms_in(context, message).digest
+        kind = self.random.randrange(BAD_SHARES)
+        return self.simulation.signatures.bad_share(kind, member, digest)
 
     def _did_quietly(self) -> None:
         self.simulation.faults += 1
@@ -190,6 +208,9 @@ class Coalition:
     def _give(self, member: int, to: Node, message: Message, delay_ms: int | None = None) -> None:
         """Send a member's message; the network obeys the coalition."""
         delay = self.random.choice((1, 1, 5, 40)) if delay_ms is None else delay_ms
+        if self.simulation.trace is not None:
+            what = self.simulation.say(message)
+            self.simulation.note(None, f"Byzantine {member} sends {to.member} {what}")
         self.simulation.after(delay, self.simulation.deliver, member, to, message)
 
     def _some(self, chance: int = 60) -> list[Node]:
@@ -354,7 +375,7 @@ class Coalition:
         if self.random.randrange(2) and self.knows.recent:
             self._give(member, self._anyone(), self.random.choice(self.knows.recent))
             return
-        other, sign = elsewhere(self.random, self.simulation.context)
+        other, sign = elsewhere(self.random, self.simulation.setting)
         header = self._invented_header(self._entered + self.random.randrange(2))
         qc = sign.qc(header, range(other.n))
         tc = sign.tc(header.view, dict.fromkeys(range(other.n), 0), other.genesis_qc)

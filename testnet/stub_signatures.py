@@ -51,6 +51,8 @@ from consensus.messages import (
 )
 from consensus.payload import Outcome, State
 from consensus.types import Digest
+from node.verifier import BadShares
+from testnet.setting import Setting
 
 GENESIS_TIME_MS = 1_000_000
 GENESIS_STATE = b"s" * 32
@@ -202,6 +204,11 @@ class StubRule:
         return cls._decode(payload).observations
 
     @staticmethod
+    def time_of(observed: Observed) -> int:
+        """Return the time of an observation (Unix ms)."""
+        return int.from_bytes(observed.body, "big")
+
+    @staticmethod
     def _decode(payload: bytes) -> _Content:
         with suppress(msgspec.DecodeError):
             return _Content(_plain.decode(payload), None)
@@ -209,6 +216,12 @@ class StubRule:
             return _decoder.decode(payload)
         except msgspec.DecodeError as error:
             raise InvalidPayload(str(error)) from None
+
+
+def stub_setting(n: int, timing: Timing | None = None, schedule: tuple[int, ...] = ()) -> Setting:
+    """Return a first epoch of n members."""
+    context = stub_context(n, timing, schedule=schedule)
+    return Setting(context, StubSignatures(context), StubRule(n), GENESIS_STATE)
 
 
 class StubSignatures:
@@ -248,17 +261,32 @@ class StubSignatures:
         covered = body if len(body) == 8 else _hash(body)[:8]
         return self._context.domain[:16] + view.to_bytes(8, "big") + covered
 
-    def bad_votes(self, block_id: bytes, shares: Mapping[int, bytes]) -> list[int]:
-        """Return whose shares on a header are bad."""
-        return [m for m, share in shares.items() if share != self.share(m, block_id)]
+    def bad_share(self, kind: int, member: int, digest: bytes) -> bytes:
+        """Return what is no share of a member on a digest."""
+        infinity = bytes([0xC0]) + bytes(95)
+        other = self.share((member + 1) % self._context.n, digest)
+        mine = self.share(member, digest)
+        return (infinity, bytes(96), mine[:-1] + b"\x01", other, mine[:-1] + b"\x02")[kind]
 
-    def bad_timeouts(self, view: int, shares: Mapping[int, tuple[int, bytes]]) -> list[int]:
-        """Return whose shares on leaving a view are bad."""
-        return [
+    def certify_votes(self, header: Header, block_id: bytes, shares: Mapping[int, bytes]) -> QC:
+        """Aggregate shares on one header; raise `BadShares`."""
+        bad = [m for m, share in shares.items() if share != self.share(m, block_id)]
+        if bad:
+            raise BadShares(bad)
+        return self.qc(header, list(shares))
+
+    def certify_timeouts(
+        self, view: int, shares: Mapping[int, tuple[int, bytes]], high_qc: QC
+    ) -> TC:
+        """Aggregate shares on leaving a view; raise `BadShares`."""
+        bad = [
             member
             for member, (high, share) in shares.items()
             if share != self.timeout_share(member, view, high)
         ]
+        if bad:
+            raise BadShares(bad)
+        return self.tc(view, {member: high for member, (high, _) in shares.items()}, high_qc)
 
     def qc(self, header: Header, signers: Sequence[int]) -> QC:
         """Return the certificate of these members."""
@@ -293,9 +321,13 @@ class StubSignatures:
         aggregate = self._aggregate(self._approval(configuration_hash, document), approvers)
         return Change(configuration_hash, document, bitmap_of(approvers), aggregate)
 
-    def bad_handover_shares(self, terms: Terms, shares: Mapping[int, bytes]) -> list[int]:
-        """Return whose shares on the end of the epoch are bad."""
-        return [m for m, share in shares.items() if share != self.share(m, terms.digest)]
+    def certify_handover(self, terms: Terms, shares: Mapping[int, bytes]) -> HandoverCertificate:
+        """Aggregate shares on the end of the epoch; raise `BadShares`."""
+        digest = terms.digest
+        bad = [m for m, share in shares.items() if share != self.share(m, digest)]
+        if bad:
+            raise BadShares(bad)
+        return self.handover_certificate(terms, list(shares))
 
     def handover_certificate(self, terms: Terms, signers: Sequence[int]) -> HandoverCertificate:
         """Return the handover certificate of these members."""
@@ -306,6 +338,10 @@ class StubSignatures:
             bitmap_of(signers),
             self._aggregate(terms.digest, signers),
         )
+
+    def under(self, context: EpochContext) -> "StubSignatures":
+        """Return the same members' signatures in another network or epoch."""
+        return StubSignatures(context)
 
     def check(self, sender: int, message: Message) -> None:
         """Check what the shell checks before the core; raise `InvalidMessage`."""
@@ -396,4 +432,5 @@ __all__ = [
     "StubRule",
     "StubSignatures",
     "stub_context",
+    "stub_setting",
 ]

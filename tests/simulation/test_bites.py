@@ -8,7 +8,8 @@ from consensus import messages, rules
 from consensus.committee import EpochContext
 from consensus.messages import Block, Proposal
 from consensus.safety import SafetyState
-from testnet.simulation import SimulationFailed, chaos
+from testnet.chaos import chaos
+from testnet.simulation import SimulationFailed
 
 Weaken = Callable[[pytest.MonkeyPatch], None]
 
