@@ -11,18 +11,22 @@ from testnet.simulation import Conditions, Simulation, SimulationFailed
 
 SCENARIO_VIEWS_MIN = 8
 
+MakeSetting = Callable[[int, Timing, frozenset[int]], Setting]
+"""Makes an epoch of so many members, some of them faulty."""
+
 Trace = Callable[[str], object]
 """Takes one line after the other of what happens."""
 
 
 def chaos(
-    n: int, seed: int, *, setting: Setting | None = None, trace: Trace | None = None
+    n: int, seed: int, *, make: MakeSetting | None = None, trace: Trace | None = None
 ) -> Simulation:
     """Run one scenario of random faults, then heal everything and require progress.
 
     In two of three, f members are Byzantine and stay so. Every run has at least 8 views, a fault,
     and a commit by every honest member after the last fault of the network, the disks and the
-    power. Raises `SimulationFailed`, which names the seed.
+    power. Signatures are stubs unless `make` makes others. Raises `SimulationFailed`, which names
+    the seed.
     """
     random = Random(f"chaos {seed}")
     timing, conditions = draw_timing(random), draw_conditions(random)
@@ -33,7 +37,7 @@ def chaos(
         timing=timing,
         conditions=conditions,
         faulty=faulty,
-        setting=setting,
+        setting=None if make is None else make(n, timing, frozenset(faulty)),
         trace=trace,
     )
     if faulty:

@@ -15,6 +15,7 @@ from contextlib import contextmanager
 from datetime import timedelta
 
 from testnet.chaos import Trace, chaos
+from testnet.real_signatures import real_setting
 from testnet.simulation import SimulationFailed
 
 FAILURES_SHOWN_MAX = 20
@@ -26,7 +27,14 @@ def _chaos(n: int, seed: int, trace: Trace | None) -> Callable[[], None]:
     return chaos(n, seed, trace=trace).let_go
 
 
-KINDS: dict[str, Callable[[int, int, Trace | None], Callable[[], None]]] = {"chaos": _chaos}
+def _real(n: int, seed: int, trace: Trace | None) -> Callable[[], None]:
+    return chaos(n, seed, make=real_setting, trace=trace).let_go
+
+
+KINDS: dict[str, Callable[[int, int, Trace | None], Callable[[], None]]] = {
+    "chaos": _chaos,
+    "real": _real,
+}
 """Each kind of scenario: runs one, and returns what lets go of it."""
 
 Task = tuple[str, int, range]
