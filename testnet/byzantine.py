@@ -11,13 +11,15 @@ from collections.abc import Callable, Sequence
 from random import Random
 from typing import TYPE_CHECKING
 
+from consensus.committee import bitmap_of
 from consensus.digests import timeout_digest
-from consensus.handover import terms_in
+from consensus.handover import terms_in, terms_of
 from consensus.messages import (
     QC,
     TC,
     Block,
     BlockResponse,
+    HandoverCertificate,
     HandoverShare,
     Header,
     Message,
@@ -49,6 +51,7 @@ VICES = {
     "flood": "send the same and the like many times",
     "jam": "have the network lose the votes of the view before a faulty leader's",
     "misinform": "answer requests with wrong blocks",
+    "misdirect": "hand over to epochs that nobody decided, or before the end",
     "forge": "sign with infinity, points off the curve or the subgroup, and others' shares",
 }
 
@@ -127,6 +130,7 @@ class Coalition:
             ("replay", self._replay),
             ("flood", self._flood),
             ("equivocate", self._time_out_twice),
+            ("misdirect", self._hand_over_falsely),
         ):
             if vice in self.vices and self.random.randrange(3) == 0:
                 self._soon(deed)
@@ -405,6 +409,24 @@ class Coalition:
             vote = Vote(header, self.simulation.signatures.share(member, block_id))
             bad = replace(vote, share=bytes(96))
             self._give(member, node, self.random.choice((vote, vote, bad)), 1)
+
+    def _hand_over_falsely(self) -> None:
+        """Send shares on false terms, and a certificate of them that only the coalition signed."""
+        self._did("misdirect")
+        context, sign = self.simulation.context, self.simulation.signatures
+        blocks = sorted(self.knows.after.items(), key=lambda item: item[1][3])[-3:]
+        deciding_id, (_, _, at_ms, _) = self.random.choice(blocks)
+        approved = [node.change for node in self.simulation.nodes if node.change is not None]
+        choices = [self.random.randbytes(32), *(change.configuration_hash for change in approved)]
+        terms = terms_of(context, self.random.choice(choices), deciding_id, at_ms)
+        place = (terms.configuration_hash, terms.deciding_id, terms.observed_at_ms)
+        for member in self.members:
+            share = HandoverShare(*place, sign.share(member, terms.digest))
+            for node in self._some():
+                self._give(member, node, share)
+        bitmap = bitmap_of(self.random.choice((self.members, range(context.q), range(context.n))))
+        certificate = HandoverCertificate(*place, bitmap, sign.share(self.members[0], terms.digest))
+        self._give(self.members[0], self._anyone(), certificate)
 
     def _time_out_twice(self) -> None:
         """Report different certificates to different members; hasten or hold up a view's end."""

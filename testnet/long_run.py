@@ -17,6 +17,7 @@ from datetime import timedelta
 from testnet.chaos import Trace, chaos
 from testnet.real_signatures import real_setting
 from testnet.simulation import SimulationFailed
+from testnet.succession import succession
 
 FAILURES_SHOWN_MAX = 20
 PROGRESS_S = 10
@@ -31,9 +32,14 @@ def _real(n: int, seed: int, trace: Trace | None) -> Callable[[], None]:
     return chaos(n, seed, make=real_setting, trace=trace).let_go
 
 
+def _succession(n: int, seed: int, trace: Trace | None) -> Callable[[], None]:
+    return succession(n, seed, trace).let_go
+
+
 KINDS: dict[str, Callable[[int, int, Trace | None], Callable[[], None]]] = {
     "chaos": _chaos,
     "real": _real,
+    "succession": _succession,
 }
 """Each kind of scenario: runs one, and returns what lets go of it."""
 

@@ -7,7 +7,8 @@ depends on its arguments and its seed alone. `testnet/chaos.py` makes scenarios 
 """
 
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from heapq import heappop, heappush
 from random import Random
 from typing import Any
@@ -63,6 +64,7 @@ class Simulation:
         asleep: Sequence[int] = (),
         schedule: Sequence[int] = (),
         setting: Setting | None = None,
+        now_ms: int | None = None,
         trace: Callable[[str], object] | None = None,
     ) -> None:
         self.setting = setting or stub_setting(n, timing, schedule=tuple(schedule))
@@ -74,7 +76,9 @@ class Simulation:
         self.signatures = self.setting.signatures
         self.faulty = frozenset(twins) | frozenset(faulty)
         self.judge = Omniscient(self.context, self.faulty, self.setting.rule)
-        self.now_ms = self._begun_ms = self.context.genesis_time_ms
+        self.now_ms = self.context.genesis_time_ms if now_ms is None else now_ms
+        self.begun_ms = self.now_ms
+        """When the time of traces and messages begins."""
         self.trace = trace
         self._narrator = Narrator(self.context)
         self.groups: list[set[int]] | None = None
@@ -86,7 +90,8 @@ class Simulation:
         """The highest view that a node has entered."""
         self._queue: list[tuple[int, int, Callable[..., None], tuple[object, ...]]] = []
         self._count = 0
-        self._progress = 0
+        self.progress = 0
+        """How often a node entered a view, committed, or signed or ended a handover."""
         self._everyone = tuple(range(n))
         self.rule = self.setting.rule
         self.nodes = [
@@ -171,19 +176,35 @@ class Simulation:
         end_ms = self.now_ms + duration_ms
         queue = self._queue
         seen = -1
-        try:
+        with self._failing():
             while queue and queue[0][0] <= end_ms:
                 self.now_ms, _, action, arguments = heappop(queue)
                 action(*arguments)
-                if until is not None and seen != self._progress:
-                    seen = self._progress
+                if until is not None and seen != self.progress:
+                    seen = self.progress
                     if until():
                         return True
+        self.now_ms = end_ms
+        return False
+
+    @property
+    def next_ms(self) -> int | None:
+        """When the next thing happens; None if nothing does any more."""
+        return self._queue[0][0] if self._queue else None
+
+    def step(self) -> None:
+        """Let the next thing happen."""
+        with self._failing():
+            self.now_ms, _, action, arguments = heappop(self._queue)
+            action(*arguments)
+
+    @contextmanager
+    def _failing(self) -> Iterator[None]:
+        try:
+            yield
         except Exception as error:
             kind = "" if isinstance(error, PromiseBroken) else f"{type(error).__name__}: "
             raise SimulationFailed(f"{kind}{error} ({self})") from error
-        self.now_ms = end_ms
-        return False
 
     def let_go(self) -> None:
         """Forget what refers to this run, which has ended, so that nothing of it stays behind."""
@@ -208,7 +229,9 @@ class Simulation:
             raise SimulationFailed(f"{text} ({self})")
 
     def __str__(self) -> str:
-        return f"seed {self.seed}, n = {self.context.n}, at {self.now_ms - self._begun_ms} ms"
+        epoch = f"epoch {self.context.epoch}, " if self.context.epoch else ""
+        at_ms = self.now_ms - self.begun_ms
+        return f"seed {self.seed}, {epoch}n = {self.context.n}, at {at_ms} ms"
 
     # From the network to the core.
 
@@ -303,7 +326,7 @@ class Simulation:
         _PERFORM[type(effect)](self, node, effect)
 
     def _enter(self, node: Node, effect: fx.EnteredView) -> None:
-        self._progress += 1
+        self.progress += 1
         if effect.view > self.highest_view:
             self.highest_view = effect.view
         if self.coalition is not None and node.member not in self.faulty:
@@ -340,7 +363,7 @@ class Simulation:
         self._send(node, self._everyone, Proposal(block, effect.tc, share, signature))
 
     def _hand_over(self, node: Node, effect: fx.SendHandoverShare) -> None:
-        self._progress += 1
+        self.progress += 1
         member, terms = node.member, effect.terms
         if member not in self.faulty:
             self.judge.hands_over(member, terms, node.disk.safety)
@@ -351,7 +374,7 @@ class Simulation:
         self._send(node, self._everyone, handing)
 
     def _has_handed_over(self, node: Node, effect: fx.HandedOver) -> None:
-        self._progress += 1
+        self.progress += 1
         node.handed_over = effect
         self._send(node, self._all_but(node.member), effect.certificate)
 
@@ -366,7 +389,7 @@ class Simulation:
         block_id, block = effect.block_id, effect.block
         if node.member not in self.faulty:
             self.judge.commits(node.member, block_id, block)
-        self._progress += 1
+        self.progress += 1
         node.committed.append(block_id)
         time_ms = block.header.observed_at_ms
         head = Checkpoint(
@@ -540,7 +563,8 @@ class Simulation:
         """Tell whoever traces this run what a node does, or what befalls all of them."""
         if self.trace is not None:
             who = "*" if node is None else f"{node.member}{chr(39) if node.side else ''}"
-            self.trace(f"{self.now_ms - self._begun_ms:>7} ms  {who:<3} {what}")
+            epoch = f"@{self.context.epoch}" if self.context.epoch else ""
+            self.trace(f"{self.now_ms - self.begun_ms:>7} ms  {who + epoch:<3} {what}")
 
     def say(self, message: Message) -> str:
         """Return a message in words."""
