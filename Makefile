@@ -1,6 +1,7 @@
 # Each target does all the set-up that it needs; `make help` lists them.
 .DEFAULT_GOAL := help
-.PHONY: help setup testnet test test-slow lint format bench model contracts contracts-check constraints clean
+.PHONY: help setup testnet test test-slow simulate mutants lint format bench model contracts \
+	contracts-check constraints clean
 
 bin := .venv/bin
 # What `make testnet` passes on, as in: make testnet ARGS="--nodes 7 --duration 60"
@@ -21,6 +22,20 @@ test: setup  ## run the quick tests (under 3 minutes on two cores)
 
 test-slow: setup  ## run the slow tests: real clusters, real faults, long simulations
 	@$(bin)/pytest -q -m slow $(ARGS)
+
+# As in: make simulate SEED=17 TRACE=1 (show one again), make simulate COUNT=1000000 (a long run).
+N ?= 4
+SEED ?= 0
+COUNT ?= $(if $(TRACE),1,1000)
+KIND ?= chaos
+JOBS ?= $(shell nproc 2>/dev/null || echo 1)
+
+simulate: setup  ## run simulated scenarios by SEED, COUNT, N, KIND; TRACE=1 shows what happens
+	@$(bin)/python -m testnet.simulation --nodes $(N) --seed $(SEED) --count $(COUNT) \
+		--kind $(KIND) --jobs $(JOBS) $(if $(TRACE),--trace)
+
+mutants: setup  ## plant every known mistake and show what catches it, and at what cost
+	@$(bin)/python tests/mutants/plant.py --table $(ARGS)
 
 lint: setup  ## check style, types, import rules and integer arithmetic
 	@$(bin)/ruff check .

@@ -11,12 +11,17 @@ from collections.abc import Callable, Sequence
 from random import Random
 from typing import TYPE_CHECKING
 
+from consensus.committee import bitmap_of
+from consensus.digests import timeout_digest
+from consensus.handover import terms_in, terms_of
 from consensus.messages import (
     QC,
     TC,
     Block,
     BlockResponse,
     CheckpointResponse,
+    HandoverCertificate,
+    HandoverShare,
     Header,
     Message,
     ObservationMessage,
@@ -28,6 +33,7 @@ from consensus.messages import (
 from consensus.messages import Certificate as CertificateMessage
 from testnet.byzantine_knowledge import Knowledge
 from testnet.forgeries import elsewhere, overlapping, relabelled, replace, spoilt, thin
+from testnet.setting import BAD_SHARES
 
 if TYPE_CHECKING:
     from testnet.simulated_node import Node
@@ -46,6 +52,8 @@ VICES = {
     "flood": "send the same and the like many times",
     "jam": "have the network lose the votes of the view before a faulty leader's",
     "misinform": "answer requests with wrong blocks, and with wrong or old checkpoints",
+    "misdirect": "hand over to epochs that nobody decided, or before the end",
+    "forge": "sign with infinity, points off the curve or the subgroup, and others' shares",
 }
 
 PROPOSING = frozenset({"equivocate", "stale", "overreach"})
@@ -79,9 +87,7 @@ class Coalition:
         assert self.vices <= VICES.keys()
         self._false_way = random.choice(FALSE_WAYS)
         self.knows = Knowledge(
-            simulation.context,
-            simulation.signatures,
-            simulation.rule,
+            simulation.setting,
             simulation.faulty,
         )
         self.members = sorted(simulation.faulty)
@@ -126,6 +132,7 @@ class Coalition:
             ("replay", self._replay),
             ("flood", self._flood),
             ("equivocate", self._time_out_twice),
+            ("misdirect", self._hand_over_falsely),
         ):
             if vice in self.vices and self.random.randrange(3) == 0:
                 self._soon(deed)
@@ -163,6 +170,9 @@ class Coalition:
                 genesis = self.simulation.context.genesis_qc
                 share = self.simulation.signatures.timeout_share(node.member, message.view, 0)
                 return [Timeout(message.view, 0, share, genesis, None)]
+            case Vote() | Timeout() | HandoverShare() if "forge" in vices and random.random() < 0.4:
+                self._did_quietly()
+                return [replace(message, share=self._forged(node.member, message))]
             case ObservationMessage() if "lie" in vices and random.randrange(100) < 50:
                 return [self._false_observation(node.member, message.observed.view)]
             case BlockResponse() if "misinform" in vices:
@@ -171,6 +181,18 @@ class Coalition:
                 return self._false_checkpoint(message)
             case _:
                 return [message]
+
+    def _forged(self, member: int, message: Vote | Timeout | HandoverShare) -> bytes:
+        context = self.simulation.context
+        match message:
+            case Vote(header=header):
+                digest = header.id(context.domain)
+            case Timeout(view=view, high_qc_view=high):
+                digest = timeout_digest(context.domain, view, high)
+            case HandoverShare():
+                digest = terms_in(context, message).digest
+        kind = self.random.randrange(BAD_SHARES)
+        return self.simulation.signatures.bad_share(kind, member, digest)
 
     def _did_quietly(self) -> None:
         self.simulation.faults += 1
@@ -214,6 +236,9 @@ class Coalition:
     def _give(self, member: int, to: Node, message: Message, delay_ms: int | None = None) -> None:
         """Send a member's message; the network obeys the coalition."""
         delay = self.random.choice((1, 1, 5, 40)) if delay_ms is None else delay_ms
+        if self.simulation.trace is not None:
+            what = self.simulation.say(message)
+            self.simulation.note(None, f"Byzantine {member} sends {to.member} {what}")
         self.simulation.after(delay, self.simulation.deliver, member, to, message)
 
     def _some(self, chance: int = 60) -> list[Node]:
@@ -378,7 +403,7 @@ class Coalition:
         if self.random.randrange(2) and self.knows.recent:
             self._give(member, self._anyone(), self.random.choice(self.knows.recent))
             return
-        other, sign = elsewhere(self.random, self.simulation.context)
+        other, sign = elsewhere(self.random, self.simulation.setting)
         header = self._invented_header(self._entered + self.random.randrange(2))
         qc = sign.qc(header, range(other.n))
         tc = sign.tc(header.view, dict.fromkeys(range(other.n), 0), other.genesis_qc)
@@ -408,6 +433,24 @@ class Coalition:
             vote = Vote(header, self.simulation.signatures.share(member, block_id))
             bad = replace(vote, share=bytes(96))
             self._give(member, node, self.random.choice((vote, vote, bad)), 1)
+
+    def _hand_over_falsely(self) -> None:
+        """Send shares on false terms, and a certificate of them that only the coalition signed."""
+        self._did("misdirect")
+        context, sign = self.simulation.context, self.simulation.signatures
+        blocks = sorted(self.knows.after.items(), key=lambda item: item[1][3])[-3:]
+        deciding_id, (_, _, at_ms, _) = self.random.choice(blocks)
+        approved = [node.change for node in self.simulation.nodes if node.change is not None]
+        choices = [self.random.randbytes(32), *(change.configuration_hash for change in approved)]
+        terms = terms_of(context, self.random.choice(choices), deciding_id, at_ms)
+        place = (terms.configuration_hash, terms.deciding_id, terms.observed_at_ms)
+        for member in self.members:
+            share = HandoverShare(*place, sign.share(member, terms.digest))
+            for node in self._some():
+                self._give(member, node, share)
+        bitmap = bitmap_of(self.random.choice((self.members, range(context.q), range(context.n))))
+        certificate = HandoverCertificate(*place, bitmap, sign.share(self.members[0], terms.digest))
+        self._give(self.members[0], self._anyone(), certificate)
 
     def _time_out_twice(self) -> None:
         """Report different certificates to different members; hasten or hold up a view's end."""

@@ -25,7 +25,7 @@ from consensus.messages import (
 )
 from consensus.messages import Certificate as CertificateMessage
 from consensus.payload import State
-from testnet.stub_signatures import GENESIS_STATE, StubRule, StubSignatures
+from testnet.setting import Rule, Setting, Signatures
 
 RECENT_MAX = 64
 
@@ -34,10 +34,11 @@ RECENT_MAX = 64
 class Knowledge:
     """Every honest signature of a run, and what can be made of them."""
 
-    context: EpochContext
-    signatures: StubSignatures
-    rule: StubRule
+    setting: Setting
     faulty: frozenset[int]
+    context: EpochContext = field(init=False)
+    signatures: Signatures = field(init=False)
+    rule: Rule = field(init=False)
     voters: dict[bytes, set[int]] = field(default_factory=dict)
     qcs: dict[bytes, QC] = field(default_factory=dict)
     """By the id of what they certify; the genesis is among them."""
@@ -50,9 +51,11 @@ class Knowledge:
     recent: list[Message] = field(default_factory=list)
 
     def __post_init__(self) -> None:
-        genesis = self.context
+        self.context = genesis = self.setting.context
+        self.signatures, self.rule = self.setting.signatures, self.setting.rule
         self.qcs[genesis.genesis_id] = genesis.genesis_qc
-        self.after[genesis.genesis_id] = (None, GENESIS_STATE, genesis.genesis_time_ms, 0)
+        state = self.setting.genesis_state
+        self.after[genesis.genesis_id] = (None, state, genesis.genesis_time_ms, 0)
 
     def learn(self, sender: int, message: Message) -> None:
         """Note what an honest member sends."""

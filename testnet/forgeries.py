@@ -11,7 +11,7 @@ import msgspec
 from consensus.committee import EpochContext, bitmap_of, signers_of
 from consensus.errors import InvalidMessage
 from consensus.messages import QC, TC, Message, TimeoutGroup, decode, encode
-from testnet.stub_signatures import StubSignatures, stub_context
+from testnet.setting import Setting, Signatures
 
 replace = msgspec.structs.replace
 
@@ -21,7 +21,7 @@ def relabelled(qc: QC, view: int) -> QC:
     return replace(qc, header=replace(qc.header, view=view))
 
 
-def thin(random: Random, context: EpochContext, signatures: StubSignatures, qc: QC) -> QC:
+def thin(random: Random, context: EpochContext, signatures: Signatures, qc: QC) -> QC:
     """Say q signers where there are fewer: too few, one of them beyond the committee, or none."""
     signers = list(signers_of(qc.bitmap))[: context.q - 1]
     honest = signatures.qc(qc.header, signers)
@@ -35,7 +35,7 @@ def thin(random: Random, context: EpochContext, signatures: StubSignatures, qc: 
     return QC(qc.header, bitmap_of(range(context.n)), bytes([0xC0]) + bytes(95))
 
 
-def overlapping(random: Random, context: EpochContext, signatures: StubSignatures, tc: TC) -> TC:
+def overlapping(random: Random, context: EpochContext, signatures: Signatures, tc: TC) -> TC:
     """Count signers in several groups, or the same group twice."""
     first = tc.groups[0]
     few = bitmap_of(signers_of(first.bitmap)[:1])
@@ -50,12 +50,14 @@ def overlapping(random: Random, context: EpochContext, signatures: StubSignature
     return TC(tc.view, groups, signatures.tc_aggregate(tc.view, groups), tc.high_qc)
 
 
-def elsewhere(random: Random, context: EpochContext) -> tuple[EpochContext, StubSignatures]:
+def elsewhere(random: Random, setting: Setting) -> tuple[EpochContext, Signatures]:
     """Return the same members in another network or epoch."""
-    timing = context.configuration.timing
-    network, epoch = random.choice(((b"m" * 32, 0), (context.network, 1)))
-    other = stub_context(context.n, timing, network, epoch)
-    return other, StubSignatures(other)
+    here = setting.context
+    network, epoch = random.choice(((b"m" * 32, here.epoch), (here.network, here.epoch + 1)))
+    other = EpochContext(
+        network, epoch, here.configuration, here.genesis_state_digest, here.genesis_time_ms
+    )
+    return other, setting.signatures.under(other)
 
 
 def spoilt(random: Random, message: Message) -> Message | None:

@@ -11,7 +11,7 @@ from consensus.committee import EpochContext, signers_of
 from consensus.handover import Terms
 from consensus.messages import QC, TC, Block, Header, Observed
 from consensus.safety import SafetyState
-from testnet.stub_signatures import StubRule
+from testnet.setting import Rule
 
 
 class PromiseBroken(AssertionError):
@@ -38,10 +38,11 @@ class _Signed:
 class Omniscient:
     """The judge of one run; `faulty` are the members that may sign anything."""
 
-    def __init__(self, context: EpochContext, faulty: frozenset[int] = frozenset()) -> None:
+    def __init__(self, context: EpochContext, faulty: frozenset[int], rule: Rule) -> None:
         assert len(faulty) <= context.f
         self._context = context
         self._faulty = faulty
+        self._rule = rule
         self._signed = {i: _Signed() for i in range(context.n) if i not in faulty}
         self._voters: dict[bytes, set[int]] = {}
         self._certifiable: dict[int, bytes] = {0: context.genesis_id}
@@ -84,16 +85,14 @@ class Omniscient:
 
     def _judge_range(self, block: Block, parent_time_ms: int) -> None:
         honest = self._observed.get(block.view, {})
-        times_ms = [
-            int.from_bytes(one.body, "big") for several in honest.values() for one in several
-        ]
+        times_ms = [self._rule.time_of(one) for several in honest.values() for one in several]
         at_ms = block.header.observed_at_ms
         _require(
             (bool(times_ms) and min(times_ms) <= at_ms <= max(times_ms))
             or at_ms == parent_time_ms + 1,
             f"S3: the time of view {block.view} is outside what honest members observed",
         )
-        included = StubRule.decode(block.payload)
+        included = self._rule.decode(block.payload)
         for one in included:
             _require(
                 one.member in self._faulty or one in honest.get(one.member, ()),

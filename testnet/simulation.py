@@ -2,18 +2,13 @@
 
 Delay, loss, repetition, reordering, partitions, slow disks, clock skew, crashes at any effect
 boundary with a restart from what was durable, and Byzantine members (`testnet/byzantine.py`). A run
-depends on its arguments and its seed alone: `python -m testnet.simulation --nodes 4 --seed 17
---trace` shows what happened; `--count 1000000 --jobs 2` is a long run.
+depends on its arguments and its seed alone. `testnet/chaos.py` makes scenarios of it, and
+`python -m testnet.simulation` runs them (`testnet/long_run.py`).
 """
 
-import argparse
-import gc
-import multiprocessing
 import sys
-import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import replace
 from heapq import heappop, heappush
 from random import Random
 from typing import Any
@@ -40,21 +35,16 @@ from consensus.messages import (
 )
 from consensus.messages import Certificate as CertificateMessage
 from consensus.safety import SafetyState
+from node.verifier import BadShares
 from testnet.byzantine import Coalition
 from testnet.omniscient import Omniscient, PromiseBroken
+from testnet.setting import Setting
 from testnet.simulated_node import Conditions, Disk, Event, Intercept, Node
-from testnet.stub_signatures import (
-    GENESIS_STATE,
-    GENESIS_TIME_MS,
-    StubRule,
-    StubSignatures,
-    stub_context,
-)
+from testnet.stub_signatures import stub_setting
+from testnet.trace import Narrator
 
 Cut = Callable[[Node, Node, Message], bool]
 """Whether the network loses a message on its way from a node to another."""
-
-SCENARIO_VIEWS_MIN = 8
 
 
 class SimulationFailed(AssertionError):
@@ -75,17 +65,24 @@ class Simulation:
         faulty: Sequence[int] = (),
         asleep: Sequence[int] = (),
         schedule: Sequence[int] = (),
-        trace: bool = False,
+        setting: Setting | None = None,
+        now_ms: int | None = None,
+        trace: Callable[[str], object] | None = None,
     ) -> None:
-        self.context: EpochContext = stub_context(n, timing, schedule=tuple(schedule))
+        self.setting = setting or stub_setting(n, timing, schedule=tuple(schedule))
+        self.context: EpochContext = self.setting.context
+        assert self.context.n == n
         self.seed = seed
         self.random = Random(seed)
         self.conditions = conditions or Conditions()
-        self.signatures = StubSignatures(self.context)
+        self.signatures = self.setting.signatures
         self.faulty = frozenset(twins) | frozenset(faulty)
-        self.judge = Omniscient(self.context, self.faulty)
-        self.now_ms = GENESIS_TIME_MS
-        self.trace: list[str] | None = [] if trace else None
+        self.judge = Omniscient(self.context, self.faulty, self.setting.rule)
+        self.now_ms = self.context.genesis_time_ms if now_ms is None else now_ms
+        self.begun_ms = self.now_ms
+        """When the time of traces and messages begins."""
+        self.trace = trace
+        self._narrator = Narrator(self.context)
         self.groups: list[set[int]] | None = None
         self.cut: Cut | None = None
         self.coalition: Coalition | None = None
@@ -95,9 +92,10 @@ class Simulation:
         """The highest view that a node has entered."""
         self._queue: list[tuple[int, int, Callable[..., None], tuple[object, ...]]] = []
         self._count = 0
-        self._progress = 0
+        self.progress = 0
+        """How often a node entered a view, committed, or signed or ended a handover."""
         self._everyone = tuple(range(n))
-        self.rule = StubRule(n)
+        self.rule = self.setting.rule
         self.nodes = [
             Node(member, self.empty_disk(), side)
             for member in range(n)
@@ -114,7 +112,7 @@ class Simulation:
 
     def empty_disk(self) -> Disk:
         """Return the disk of a member that never took part."""
-        head = genesis_checkpoint(self.context, GENESIS_STATE)
+        head = genesis_checkpoint(self.context, self.setting.genesis_state)
         return Disk(genesis_safety(self.context), head)
 
     # What a test does to a run.
@@ -134,17 +132,17 @@ class Simulation:
         if node.change is not None:
             node.core.on_change(node.change)
         if self.trace is not None:
-            self._note(node, "starts")
+            self.note(node, f"starts, with {len(above)} blocks above height {disk.head.height}")
         self._enqueue(node, lambda core, now_ms: core.start(above, now_ms))
 
     def crash(self, node: Node) -> None:
         """Kill a node; a random part of what was not yet durable is lost."""
         if node.core is None:
             return
-        if self.trace is not None:
-            self._note(node, "crashes")
-        self.faults += 1
         disk = node.disk
+        if self.trace is not None:
+            self.note(node, f"crashes, with {len(disk.pending)} blocks not yet durable")
+        self.faults += 1
         disk.flush(self.random.randint(0, len(disk.pending)))
         node.core = None
         node.life += 1
@@ -180,19 +178,35 @@ class Simulation:
         end_ms = self.now_ms + duration_ms
         queue = self._queue
         seen = -1
-        try:
+        with self._failing():
             while queue and queue[0][0] <= end_ms:
                 self.now_ms, _, action, arguments = heappop(queue)
                 action(*arguments)
-                if until is not None and seen != self._progress:
-                    seen = self._progress
+                if until is not None and seen != self.progress:
+                    seen = self.progress
                     if until():
                         return True
+        self.now_ms = end_ms
+        return False
+
+    @property
+    def next_ms(self) -> int | None:
+        """When the next thing happens; None if nothing does any more."""
+        return self._queue[0][0] if self._queue else None
+
+    def step(self) -> None:
+        """Let the next thing happen."""
+        with self._failing():
+            self.now_ms, _, action, arguments = heappop(self._queue)
+            action(*arguments)
+
+    @contextmanager
+    def _failing(self) -> Iterator[None]:
+        try:
+            yield
         except Exception as error:
             kind = "" if isinstance(error, PromiseBroken) else f"{type(error).__name__}: "
             raise SimulationFailed(f"{kind}{error} ({self})") from error
-        self.now_ms = end_ms
-        return False
 
     def let_go(self) -> None:
         """Forget what refers to this run, which has ended, so that nothing of it stays behind."""
@@ -217,7 +231,9 @@ class Simulation:
             raise SimulationFailed(f"{text} ({self})")
 
     def __str__(self) -> str:
-        return f"seed {self.seed}, n = {self.context.n}, at {self.now_ms - GENESIS_TIME_MS} ms"
+        epoch = f"epoch {self.context.epoch}, " if self.context.epoch else ""
+        at_ms = self.now_ms - self.begun_ms
+        return f"seed {self.seed}, {epoch}n = {self.context.n}, at {at_ms} ms"
 
     # From the network to the core.
 
@@ -228,7 +244,7 @@ class Simulation:
         try:
             self.signatures.check(sender, message)
         except InvalidMessage as error:
-            to.refused.append(f"{sender}: {error}")
+            self._refuse(to, sender, message, error)
             return
         if to.writing or to.halted is not None:
             to.events.append((sender, message))
@@ -262,7 +278,7 @@ class Simulation:
                     return
                 effect = effects.popleft()
                 if self.trace is not None:
-                    self._note(node, effect)
+                    self.note(node, self._narrator.effect(effect))
                 self._perform(node, effect)
             elif to_self:
                 now_ms = self.now_ms + node.skew_ms
@@ -282,11 +298,16 @@ class Simulation:
         try:
             out = handle(core, sender, message, self.now_ms + node.skew_ms)
         except InvalidMessage as error:
-            node.refused.append(f"{sender}: {error}")
+            self._refuse(node, sender, message, error)
             return False
         if out:
             node.effects.extend(out)
         return bool(out)
+
+    def _refuse(self, node: Node, sender: int, message: Message, error: InvalidMessage) -> None:
+        node.refused.append(f"{sender}: {error}")
+        if self.trace is not None:
+            self.note(node, f"refuses {self.say(message)}, from {sender}: {error}")
 
     def _clock(self, node: Node) -> int:
         return self.now_ms + node.skew_ms
@@ -307,7 +328,7 @@ class Simulation:
         _PERFORM[type(effect)](self, node, effect)
 
     def _enter(self, node: Node, effect: fx.EnteredView) -> None:
-        self._progress += 1
+        self.progress += 1
         if effect.view > self.highest_view:
             self.highest_view = effect.view
         if self.coalition is not None and node.member not in self.faulty:
@@ -344,7 +365,7 @@ class Simulation:
         self._send(node, self._everyone, Proposal(block, effect.tc, share, signature))
 
     def _hand_over(self, node: Node, effect: fx.SendHandoverShare) -> None:
-        self._progress += 1
+        self.progress += 1
         member, terms = node.member, effect.terms
         if member not in self.faulty:
             self.judge.hands_over(member, terms, node.disk.safety)
@@ -355,7 +376,7 @@ class Simulation:
         self._send(node, self._everyone, handing)
 
     def _has_handed_over(self, node: Node, effect: fx.HandedOver) -> None:
-        self._progress += 1
+        self.progress += 1
         node.handed_over = effect
         self._send(node, self._all_but(node.member), effect.certificate)
 
@@ -370,7 +391,7 @@ class Simulation:
         block_id, block = effect.block_id, effect.block
         if node.member not in self.faulty:
             self.judge.commits(node.member, block_id, block)
-        self._progress += 1
+        self.progress += 1
         node.committed.append(block_id)
         time_ms = block.header.observed_at_ms
         head = Checkpoint(
@@ -437,30 +458,32 @@ class Simulation:
         self._later(node, max(0, effect.not_before_ms - self._clock(node)), observe)
 
     def _certify_votes(self, node: Node, effect: fx.CertifyVotes) -> None:
-        bad = self.signatures.bad_votes(effect.block_id, effect.shares)
         header = effect.header
-        if bad:
+        try:
+            qc = self.signatures.certify_votes(header, effect.block_id, effect.shares)
+        except BadShares as error:
+            bad = error.signers
             self._later(node, 3, lambda core, now: core.on_bad_shares(header, bad, now))
             return
-        qc = self.signatures.qc(header, list(effect.shares))
         self._later(node, 2, lambda core, now: core.on_certificate(qc, now))
 
     def _certify_timeouts(self, node: Node, effect: fx.CertifyTimeouts) -> None:
-        bad = self.signatures.bad_timeouts(effect.view, effect.shares)
-        if bad:
-            view = effect.view
+        view = effect.view
+        try:
+            tc = self.signatures.certify_timeouts(view, effect.shares, effect.high_qc)
+        except BadShares as error:
+            bad = error.signers
             self._later(node, 3, lambda core, now: core.on_bad_timeout_shares(view, bad, now))
             return
-        reported = {member: high for member, (high, _) in effect.shares.items()}
-        tc = self.signatures.tc(effect.view, reported, effect.high_qc)
         self._later(node, 2, lambda core, now: core.on_timeout_certificate(tc, now))
 
     def _certify_handover(self, node: Node, effect: fx.CertifyHandover) -> None:
-        bad = self.signatures.bad_handover_shares(effect.terms, effect.shares)
-        if bad:
+        try:
+            certificate = self.signatures.certify_handover(effect.terms, effect.shares)
+        except BadShares as error:
+            bad = error.signers
             self._later(node, 3, lambda core, now: core.on_bad_handover_shares(bad, now))
             return
-        certificate = self.signatures.handover_certificate(effect.terms, list(effect.shares))
         self._later(node, 2, lambda core, now: core.on_handover_certificate(certificate, now))
 
     def _stored_chain(self, disk: Disk, request: BlockRequest) -> tuple[Block, ...]:
@@ -501,12 +524,14 @@ class Simulation:
         whole = self.groups is None and node.side == 0
         for other in self.nodes_of[member]:
             if not (whole and other.side == 0) and not self._connected(node, other):
+                if self.trace is not None:
+                    self._tell_of_loss(node, other, message)
                 continue
             if self.cut is not None and self.cut(node, other, message):
-                self.faults += 1
+                self._lose(node, other, message)
                 continue
             if conditions.loss and random() * 1000 < conditions.loss:
-                self.faults += 1
+                self._lose(node, other, message)
                 continue
             low, high = conditions.delay_ms
             arguments = (node.member, other, message)
@@ -515,6 +540,14 @@ class Simulation:
             heappush(self._queue, (at_ms, self._count, self.deliver, arguments))
             if conditions.repetition and random() * 1000 < conditions.repetition:
                 self.after(self._draw(conditions.delay_ms), self.deliver, *arguments)
+
+    def _lose(self, node: Node, to: Node, message: Message) -> None:
+        self.faults += 1
+        if self.trace is not None:
+            self._tell_of_loss(node, to, message)
+
+    def _tell_of_loss(self, node: Node, to: Node, message: Message) -> None:
+        self.note(node, f"does not reach {to.member} with {self.say(message)}")
 
     def _draw(self, bounds: tuple[int, int]) -> int:
         low, high = bounds
@@ -528,10 +561,16 @@ class Simulation:
         here, there = one.number, other.number
         return any(here in group and there in group for group in self.groups)
 
-    def _note(self, node: Node, what: object) -> None:
+    def note(self, node: Node | None, what: str) -> None:
+        """Tell whoever traces this run what a node does, or what befalls all of them."""
         if self.trace is not None:
-            at_ms = self.now_ms - GENESIS_TIME_MS
-            self.trace.append(f"{at_ms:>7} {node.member}{'' if not node.side else chr(39)} {what}")
+            who = "*" if node is None else f"{node.member}{chr(39) if node.side else ''}"
+            epoch = f"@{self.context.epoch}" if self.context.epoch else ""
+            self.trace(f"{self.now_ms - self.begun_ms:>7} ms  {who + epoch:<3} {what}")
+
+    def say(self, message: Message) -> str:
+        """Return a message in words."""
+        return self._narrator.message(message)
 
 
 def handle(core: Core, sender: int, message: Message, now_ms: int) -> list[fx.Effect]:
@@ -601,173 +640,6 @@ _PERFORM: dict[type, Callable[[Simulation, Node, Any], None]] = {
 """How each effect is performed. A table, as of messages."""
 
 
-def chaos(n: int, seed: int, *, trace: bool = False) -> Simulation:
-    """Run one scenario of random faults, then heal everything and require progress.
-
-    In two of three, f members are Byzantine and stay so. Every run has at least 8 views, a fault,
-    and a commit by every honest member after the last fault of the network, the disks and the
-    power. Raises `SimulationFailed`, which names the seed.
-    """
-    random = Random(f"chaos {seed}")
-    timing = Timing(
-        round_interval_ms=random.choice((0, 250)), base_timeout_ms=random.choice((400, 1000))
-    )
-    conditions = Conditions(
-        delay_ms=(1, random.choice((5, 60, 400))),
-        loss=random.choice((0, 20, 100, 250)),
-        repetition=random.choice((0, 50)),
-        disk_ms=(0, random.choice((0, 0, 10, 80))),
-        crash=random.choice((0, 0, 0, 1, 5)),
-    )
-    f = stub_context(n).f
-    faulty = random.sample(range(n), f) if random.randrange(3) else []
-    simulation = Simulation(
-        n, seed, timing=timing, conditions=conditions, faulty=faulty, trace=trace
-    )
-    if faulty:
-        simulation.coalition = Coalition(simulation, Random(f"byzantine {seed}"))
-    for node in simulation.nodes:
-        node.skew_ms = random.randint(-200, 200)
-    _break_and_heal(simulation, random, long=random.randrange(32) == 0)
-    require_nobody_wronged(simulation)
-    return simulation
-
-
-def _break_and_heal(simulation: Simulation, random: Random, *, long: bool) -> None:
-    timing = simulation.context.configuration.timing
-    conditions = simulation.conditions
-    pace_ms = max(timing.round_interval_ms, 2 * conditions.delay_ms[1])
-    span_ms = 8 * timing.base_timeout_ms
-    count = random.randint(1, 4 if long else 3)
-    for _ in range(count):
-        _plan_fault(simulation, random, span_ms if long else 4 * pace_ms, span_ms // 2)
-    views = 10_000 if long else SCENARIO_VIEWS_MIN - 2
-
-    def broken() -> bool:
-        return simulation.highest_view >= views and simulation.faults > 0
-
-    simulation.run(span_ms, broken)
-    simulation.faults += 1
-    simulation.groups = None
-    simulation.cut = None
-    simulation.conditions = replace(conditions, delay_ms=(1, 10), loss=0, crash=0, disk_ms=(0, 0))
-    simulation.after(0, simulation.restart_all)
-    simulation.require_commits(2, 60 * timing.base_timeout_ms)
-    limit_ms = 60 * timing.base_timeout_ms
-    if not simulation.run(limit_ms, lambda: simulation.highest_view >= SCENARIO_VIEWS_MIN):
-        raise SimulationFailed(f"no {SCENARIO_VIEWS_MIN} views within {limit_ms} ms ({simulation})")
-
-
-def _plan_fault(simulation: Simulation, random: Random, begin_max_ms: int, length_ms: int) -> None:
-    """Crash a node, or cut the network in two, for a while; more than f may be down at once."""
-    begin_ms, length_ms = random.randrange(begin_max_ms), random.randrange(length_ms)
-    if random.randrange(2):
-        node = random.choice(simulation.nodes)
-        simulation.after(begin_ms, simulation.crash, node)
-        simulation.after(begin_ms + length_ms, simulation.start, node)
-        return
-    count = len(simulation.nodes)
-    side = set(random.sample(range(count), random.randint(1, count - 1)))
-    simulation.after(begin_ms, _part, simulation, [side, set(range(count)) - side])
-    simulation.after(begin_ms + length_ms, _part, simulation, None)
-
-
-def _part(simulation: Simulation, groups: list[set[int]] | None) -> None:
-    simulation.groups = groups
-    simulation.faults += groups is not None
-
-
-def require_nobody_wronged(simulation: Simulation) -> None:
-    """Raise `SimulationFailed` if an honest member has halted or is accused by another."""
-    for node in simulation.honest:
-        accused = {one.member for one in node.evidence} | {one.member for one in node.faults}
-        if node.halted is not None or not accused <= simulation.faulty:
-            text = f"member {node.member} halts: {node.halted}, or accuses one of {accused}"
-            raise SimulationFailed(f"{text} ({simulation})")
-
-
-def _run_seeds(task: tuple[int, range]) -> tuple[int, float, list[str]]:
-    """Run scenarios; return how many, their CPU seconds, and what failed."""
-    n, seeds = task
-    begun = time.process_time()
-    failures = []
-    with _no_garbage():
-        for seed in seeds:
-            try:
-                chaos(n, seed).let_go()
-            except SimulationFailed as error:
-                failures.append(str(error))
-    return len(seeds), time.process_time() - begun, failures
-
-
-@contextmanager
-def _no_garbage() -> Iterator[None]:
-    """Keep the garbage collector still while runs go by that let go of everything themselves.
-
-    It would look through all that lives on, again and again: a quarter of the time.
-    """
-    was_enabled = gc.isenabled()
-    gc.disable()
-    try:
-        yield
-    finally:
-        gc.collect()
-        if was_enabled:
-            gc.enable()
-
-
-def run_many(
-    n: int, seeds: range, jobs: int = 1, batch: int = 250
-) -> Iterator[tuple[int, float, list[str]]]:
-    """Run scenarios in so many processes; yield (count, CPU seconds, failures) of each batch."""
-    tasks = [(n, seeds[i : i + batch]) for i in range(0, len(seeds), batch)]
-    if jobs <= 1:
-        yield from map(_run_seeds, tasks)
-        return
-    with multiprocessing.get_context("spawn").Pool(jobs) as pool:
-        yield from pool.imap_unordered(_run_seeds, tasks)
-
-
-def _show(n: int, seed: int) -> int:
-    try:
-        shown = chaos(n, seed, trace=True)
-    except SimulationFailed as error:
-        print(f"failed: {error}", file=sys.stderr)
-        return 1
-    print("\n".join(shown.trace or ()))
-    return 0
-
-
-def main(arguments: Sequence[str] | None = None) -> int:
-    """Run chaos scenarios from a seed onwards, or one with its trace; 1 if one failed."""
-    parser = argparse.ArgumentParser(prog="python -m testnet.simulation", description=__doc__)
-    parser.add_argument("--nodes", type=int, default=4)
-    parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--count", type=int, default=1)
-    parser.add_argument("--jobs", type=int, default=1, help="processes that share the scenarios")
-    parser.add_argument("--trace", action="store_true", help="show every effect of every node")
-    given = parser.parse_args(arguments)
-    done, spent, failed = 0, 0.0, 0
-    if given.trace:
-        failed += sum(_show(given.nodes, given.seed + i) for i in range(given.count))
-    seeds = range(given.seed, given.seed + given.count)
-    shown = time.monotonic()
-    for count, seconds, failures in run_many(given.nodes, seeds, given.jobs):
-        done, spent, failed = done + count, spent + seconds, failed + len(failures)
-        for failure in failures:
-            print(f"failed: {failure}", file=sys.stderr, flush=True)
-        if time.monotonic() - shown > 10:
-            shown = time.monotonic()
-            print(f"{done} of {given.count}, {rate(done, spent)}", file=sys.stderr, flush=True)
-    print(f"{done} scenarios, {failed} failed, {rate(done, spent)}")
-    return 1 if failed else 0
-
-
-def rate(count: int, cpu_seconds: float) -> str:
-    """Say how fast scenarios were run."""
-    return f"{count / max(cpu_seconds, 0.001) * 60:.0f} a minute and core"
-
-
 __all__ = [
     "Conditions",
     "Cut",
@@ -776,13 +648,10 @@ __all__ = [
     "Node",
     "Simulation",
     "SimulationFailed",
-    "chaos",
     "handle",
-    "main",
-    "rate",
-    "require_nobody_wronged",
-    "run_many",
 ]
 
 if __name__ == "__main__":
+    from testnet.long_run import main
+
     sys.exit(main())

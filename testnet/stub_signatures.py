@@ -5,11 +5,12 @@ observation is a time. Anyone can forge, so adversaries of the simulation sign f
 only, and aggregate only what was signed. Every digest comes from `consensus.digests`.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import lru_cache
 from hashlib import blake2b
+from struct import Struct
 
 import msgspec
 
@@ -23,6 +24,7 @@ from consensus.committee import (
     quorum,
     signers_of,
 )
+from consensus.core import Checkpoint
 from consensus.digests import keccak, timeout_digest
 from consensus.errors import InvalidMessage, InvalidPayload
 from consensus.handover import (
@@ -52,6 +54,8 @@ from consensus.messages import (
 )
 from consensus.payload import Outcome, Restored, State
 from consensus.types import Digest
+from node.verifier import BadShares
+from testnet.setting import Setting
 
 GENESIS_TIME_MS = 1_000_000
 GENESIS_STATE = b"s" * 32
@@ -91,17 +95,50 @@ def stub_context(
     schedule: tuple[int, ...] = (),
 ) -> EpochContext:
     """Return an epoch of n members with placeholders for keys; `schedule` leads its first views."""
-    members = tuple(
-        Member(bytes([i + 1]) * 128, bytes([i + 1]) * 48, bytes([i + 1]) * 32, bytes([i + 1]) * 20)
-        for i in range(n)
-    )
-    configuration = Configuration(members, b"f" * 32, timing or Timing(), 2**60)
+    configuration = stub_configuration(range(n), timing or Timing())
     plain = EpochContext(network, epoch, configuration, GENESIS_STATE, GENESIS_TIME_MS)
     if not schedule:
         return plain
     return ScheduledContext(
         network, epoch, configuration, GENESIS_STATE, GENESIS_TIME_MS, schedule=schedule
     )
+
+
+def stub_configuration(who: Iterable[int], timing: Timing) -> Configuration:
+    """Return the committee of these operators, with placeholders for keys."""
+    members = tuple(
+        Member(bytes([i + 1]) * 128, bytes([i + 1]) * 48, bytes([i + 1]) * 32, bytes([i + 1]) * 20)
+        for i in who
+    )
+    return Configuration(members, b"f" * 32, timing, 2**60)
+
+
+_COMMITTEE = b"next committee"
+_TIMING = Struct(">QQ")
+
+
+def committee_document(who: Sequence[int], timing: Timing) -> bytes:
+    """Return the document of a change to a committee of these operators."""
+    return _COMMITTEE + _TIMING.pack(timing.round_interval_ms, timing.base_timeout_ms) + bytes(who)
+
+
+def committee_in(document: bytes) -> tuple[tuple[int, ...], Timing]:
+    """Return what `committee_document` packed; raise `ValueError` for anything else."""
+    start = len(_COMMITTEE) + _TIMING.size
+    if not document.startswith(_COMMITTEE) or len(document) < start:
+        raise ValueError("no document of a committee")
+    interval_ms, timeout_ms = _TIMING.unpack_from(document, len(_COMMITTEE))
+    timing = Timing(round_interval_ms=interval_ms, base_timeout_ms=timeout_ms)
+    return tuple(document[start:]), timing
+
+
+@lru_cache(maxsize=64)
+def configuration_hash_of(document: bytes) -> Digest:
+    """Return the hash of the configuration in a document, be it a committee's or any other."""
+    try:
+        return stub_configuration(*committee_in(document)).hash
+    except ValueError:
+        return keccak(document)
 
 
 def agreed_time(times_ms: Sequence[int]) -> int:
@@ -208,13 +245,23 @@ class StubRule:
             raise InvalidPayload("a change without a quorum")
         if not change.document.startswith(b"next"):
             raise InvalidPayload("a document that is no next epoch's")
-        if keccak(change.document) != change.configuration_hash:
+        if configuration_hash_of(change.document) != change.configuration_hash:
             raise InvalidPayload("a change whose document has another hash")
+
+    @classmethod
+    def change_in(cls, payload: bytes) -> Change | None:
+        """Return the change in a payload, if it carries one."""
+        return cls._decode(payload).change
 
     @classmethod
     def decode(cls, payload: bytes) -> tuple[Observed, ...]:
         """Return the observations in a payload; raise `InvalidPayload` if it holds none."""
         return cls._decode(payload).observations
+
+    @staticmethod
+    def time_of(observed: Observed) -> int:
+        """Return the time of an observation (Unix ms)."""
+        return int.from_bytes(observed.body, "big")
 
     @staticmethod
     def _decode(payload: bytes) -> _Content:
@@ -224,6 +271,31 @@ class StubRule:
             return _decoder.decode(payload)
         except msgspec.DecodeError as error:
             raise InvalidPayload(str(error)) from None
+
+
+def stub_setting(n: int, timing: Timing | None = None, schedule: tuple[int, ...] = ()) -> Setting:
+    """Return a first epoch of n members."""
+    context = stub_context(n, timing, schedule=schedule)
+    return Setting(context, StubSignatures(context), StubRule(n), GENESIS_STATE)
+
+
+def succeeding_setting(ended: EpochContext, deciding: Checkpoint) -> Setting:
+    """Return the epoch that a final block has decided."""
+    assert deciding.block is not None
+    assert isinstance(deciding.state, bytes)
+    change = StubRule.change_in(deciding.block.payload)
+    assert change is not None
+    configuration = stub_configuration(*committee_in(change.document))
+    state = deciding.state[:32]
+    context = EpochContext(
+        ended.network,
+        ended.epoch + 1,
+        configuration,
+        state,
+        deciding.observed_at_ms,
+        deciding.block_id,
+    )
+    return Setting(context, StubSignatures(context), StubRule(context.n), state)
 
 
 class StubSignatures:
@@ -263,17 +335,32 @@ class StubSignatures:
         covered = body if len(body) == 8 else _hash(body)[:8]
         return self._context.domain[:16] + view.to_bytes(8, "big") + covered
 
-    def bad_votes(self, block_id: bytes, shares: Mapping[int, bytes]) -> list[int]:
-        """Return whose shares on a header are bad."""
-        return [m for m, share in shares.items() if share != self.share(m, block_id)]
+    def bad_share(self, kind: int, member: int, digest: bytes) -> bytes:
+        """Return what is no share of a member on a digest."""
+        infinity = bytes([0xC0]) + bytes(95)
+        other = self.share((member + 1) % self._context.n, digest)
+        mine = self.share(member, digest)
+        return (infinity, bytes(96), mine[:-1] + b"\x01", other, mine[:-1] + b"\x02")[kind]
 
-    def bad_timeouts(self, view: int, shares: Mapping[int, tuple[int, bytes]]) -> list[int]:
-        """Return whose shares on leaving a view are bad."""
-        return [
+    def certify_votes(self, header: Header, block_id: bytes, shares: Mapping[int, bytes]) -> QC:
+        """Aggregate shares on one header; raise `BadShares`."""
+        bad = [m for m, share in shares.items() if share != self.share(m, block_id)]
+        if bad:
+            raise BadShares(bad)
+        return self.qc(header, list(shares))
+
+    def certify_timeouts(
+        self, view: int, shares: Mapping[int, tuple[int, bytes]], high_qc: QC
+    ) -> TC:
+        """Aggregate shares on leaving a view; raise `BadShares`."""
+        bad = [
             member
             for member, (high, share) in shares.items()
             if share != self.timeout_share(member, view, high)
         ]
+        if bad:
+            raise BadShares(bad)
+        return self.tc(view, {member: high for member, (high, _) in shares.items()}, high_qc)
 
     def qc(self, header: Header, signers: Sequence[int]) -> QC:
         """Return the certificate of these members."""
@@ -304,13 +391,17 @@ class StubSignatures:
 
     def change(self, document: bytes, approvers: Sequence[int]) -> Change:
         """Return a change that these members approve."""
-        configuration_hash = keccak(document)
+        configuration_hash = configuration_hash_of(document)
         aggregate = self._aggregate(self._approval(configuration_hash, document), approvers)
         return Change(configuration_hash, document, bitmap_of(approvers), aggregate)
 
-    def bad_handover_shares(self, terms: Terms, shares: Mapping[int, bytes]) -> list[int]:
-        """Return whose shares on the end of the epoch are bad."""
-        return [m for m, share in shares.items() if share != self.share(m, terms.digest)]
+    def certify_handover(self, terms: Terms, shares: Mapping[int, bytes]) -> HandoverCertificate:
+        """Aggregate shares on the end of the epoch; raise `BadShares`."""
+        digest = terms.digest
+        bad = [m for m, share in shares.items() if share != self.share(m, digest)]
+        if bad:
+            raise BadShares(bad)
+        return self.handover_certificate(terms, list(shares))
 
     def handover_certificate(self, terms: Terms, signers: Sequence[int]) -> HandoverCertificate:
         """Return the handover certificate of these members."""
@@ -321,6 +412,10 @@ class StubSignatures:
             bitmap_of(signers),
             self._aggregate(terms.digest, signers),
         )
+
+    def under(self, context: EpochContext) -> "StubSignatures":
+        """Return the same members' signatures in another network or epoch."""
+        return StubSignatures(context)
 
     def check(self, sender: int, message: Message) -> None:
         """Check what the shell checks before the core; raise `InvalidMessage`."""
@@ -413,5 +508,8 @@ __all__ = [
     "ScheduledContext",
     "StubRule",
     "StubSignatures",
+    "committee_document",
     "stub_context",
+    "stub_setting",
+    "succeeding_setting",
 ]

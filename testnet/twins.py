@@ -13,13 +13,8 @@ from itertools import permutations, product
 
 from consensus.committee import Timing
 from consensus.messages import Message, ObservationMessage, Proposal, Timeout, Vote
-from testnet.simulation import (
-    Conditions,
-    Node,
-    Simulation,
-    SimulationFailed,
-    require_nobody_wronged,
-)
+from testnet.chaos import require_nobody_wronged
+from testnet.simulation import Conditions, Node, Simulation, SimulationFailed
 
 TWIN = 0
 TIMING = Timing(round_interval_ms=0, base_timeout_ms=100)

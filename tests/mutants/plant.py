@@ -1,8 +1,9 @@
 """Plants a known mistake in a copy of the packages and runs what must catch it.
 
 `python tests/mutants/plant.py` lists the mistakes, `plant.py NAME` plants one and tells whether
-each of its tests failed, at what cost; `plant.py --unmodified` runs all of these tests on the code
-as it is, where each must pass. Nothing outside a temporary directory is changed.
+each of its tests failed, at what cost; `plant.py --table` plants one after the other and prints a
+line for each; `plant.py --unmodified` runs all of these tests on the code as it is, where each must
+pass. Nothing outside a temporary directory is changed.
 
 A mistake is a file `NAME.toml` beside this one: which mistake of `MISTAKES` it is, the texts to
 replace, and the tests (`caught_by`) and random scenarios (`chaos`: members, at most so many) that
@@ -19,7 +20,7 @@ import sys
 import tempfile
 import tomllib
 import xml.etree.ElementTree as ElementTree
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -221,9 +222,20 @@ def run_chaos(scratch: Path, members: int, count: int) -> tuple[str | None, floa
     return (output.strip().splitlines()[-1] if code else None), cpu_seconds
 
 
-def try_mutant(mutant: Mutant) -> bool:
+@dataclass(frozen=True)
+class Verdict:
+    """Whether a mistake was caught by all that must catch it; `scenario` is the first to fail."""
+
+    caught: bool
+    tests: int
+    scenario: str | None
+    cpu_seconds: float
+
+
+def try_mutant(mutant: Mutant, say: Callable[[str], None] = print) -> Verdict:
     """Plant a mistake and tell whether all that must catch it does, in time."""
-    print(f"{mutant.name}: {mutant.mistake}")
+    say(f"{mutant.name}: {mutant.mistake}")
+    failure = None
     packages = sorted({change.package for change in mutant.changes})
     with copy_of(packages) as scratch:
         for change in mutant.changes:
@@ -231,9 +243,9 @@ def try_mutant(mutant: Mutant) -> bool:
             path.write_text(planted(change, path.read_text()))
         outcome = run_tests(scratch, mutant.caught_by)
         if outcome.broken is not None:
-            print(outcome.broken)
+            say(outcome.broken)
         for one in mutant.caught_by:
-            print(f"  {'caught' if one in outcome.failed else 'NOT CAUGHT'}  {one}")
+            say(f"  {'caught' if one in outcome.failed else 'NOT CAUGHT'}  {one}")
         cpu_seconds = outcome.cpu_seconds
         good = outcome.broken is None and outcome.failed >= set(mutant.caught_by)
         if mutant.chaos is not None:
@@ -241,9 +253,30 @@ def try_mutant(mutant: Mutant) -> bool:
             failure, spent = run_chaos(scratch, members, count)
             cpu_seconds += spent
             good = good and failure is not None
-            print(f"  {'caught' if failure else 'NOT CAUGHT'}  chaos of {members}: {failure}")
-    print(f"  {cpu_seconds:.1f} s of CPU")
-    return good and cpu_seconds <= CPU_SECONDS_MAX
+            say(f"  {'caught' if failure else 'NOT CAUGHT'}  chaos of {members}: {failure}")
+    say(f"  {cpu_seconds:.1f} s of CPU")
+    return Verdict(
+        good and cpu_seconds <= CPU_SECONDS_MAX, len(outcome.failed), failure, cpu_seconds
+    )
+
+
+def print_table(mutants: Sequence[Mutant]) -> list[str]:
+    """Plant one mistake after the other, print a line for each; return what was missed."""
+    missed = []
+    print(f"{'mutant':<38} {'caught':<7} {'CPU s':>6}  by")
+    for mutant in mutants:
+        verdict = try_mutant(mutant, lambda _: None)
+        if not verdict.caught:
+            missed.append(mutant.name)
+        by = [one.partition("::")[2] for one in mutant.caught_by]
+        if mutant.chaos is not None:
+            by.insert(0, str(verdict.scenario))
+        caught = "yes" if verdict.caught else "NO"
+        print(f"{mutant.name:<38} {caught:<7} {verdict.cpu_seconds:>6.1f}  {by[0]}", flush=True)
+        for another in by[1:]:
+            print(f"{'':<55} {another}")
+    print(f"{len(mutants)} mutants of {len({one.mistake for one in mutants})} mistakes")
+    return missed
 
 
 def try_unmodified(mutants: Sequence[Mutant]) -> bool:
@@ -274,11 +307,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("names", nargs="*", metavar="NAME", help="a mistake; without one, a list")
     parser.add_argument("--all", action="store_true", help="plant one after the other")
+    parser.add_argument("--table", action="store_true", help="the same, a line for each")
     parser.add_argument("--check", action="store_true", help="only look whether each applies")
     parser.add_argument("--unmodified", action="store_true", help="run their tests on sound code")
     given = parser.parse_args(arguments)
     try:
-        every = given.all or given.check or given.unmodified
+        every = given.all or given.table or given.check or given.unmodified
         mutants = [load(name) for name in given.names or (names() if every else ())]
         for mutant in mutants:
             check(mutant)
@@ -293,7 +327,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         for name in names():
             print(f"{name:<36} {load(name).mistake}")
         return 0
-    missed = [mutant.name for mutant in mutants if not try_mutant(mutant)]
+    if given.table:
+        missed = print_table(mutants)
+    else:
+        missed = [mutant.name for mutant in mutants if not try_mutant(mutant).caught]
     if missed:
         print(f"not caught in time: {missed}")
     return 1 if missed else 0

@@ -2,7 +2,8 @@
 
 import sys
 
-from testnet.simulation import SimulationFailed, chaos
+from testnet.chaos import chaos
+from testnet.simulation import SimulationFailed
 
 
 def main(members: int, count: int) -> int:

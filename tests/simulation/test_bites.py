@@ -8,7 +8,8 @@ from consensus import messages, rules
 from consensus.committee import EpochContext
 from consensus.messages import Block, Proposal
 from consensus.safety import SafetyState
-from testnet.simulation import SimulationFailed, chaos
+from testnet.chaos import chaos
+from testnet.simulation import SimulationFailed
 
 Weaken = Callable[[pytest.MonkeyPatch], None]
 
@@ -59,17 +60,18 @@ def _first_failure(count: int) -> str:
 
 
 @pytest.mark.parametrize(
-    ("weaken", "promise", "count"),
+    ("weaken", "promises", "count"),
     [
-        (commit_with_a_gap, "S2", 50),
-        (vote_after_a_timeout, "R4", 50),
-        (view_of_a_qc_not_covered, "R1", 300),
-        pytest.param(highest_report_not_checked, "S2", 5000, marks=pytest.mark.slow),
-        pytest.param(no_tc_needed, "S2", 5000, marks=pytest.mark.slow),
+        (commit_with_a_gap, ("S2",), 50),
+        (vote_after_a_timeout, ("R4",), 50),
+        # A label is seen by the quorum that never signed it, or by the fork that it makes.
+        (view_of_a_qc_not_covered, ("R1", "S2"), 600),
+        pytest.param(highest_report_not_checked, ("S2",), 5000, marks=pytest.mark.slow),
+        pytest.param(no_tc_needed, ("S2",), 5000, marks=pytest.mark.slow),
     ],
 )
 def test_a_weakened_rule_falls(
-    weaken: Weaken, promise: str, count: int, monkeypatch: pytest.MonkeyPatch
+    weaken: Weaken, promises: tuple[str, ...], count: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     weaken(monkeypatch)
-    assert _first_failure(count).startswith(promise)
+    assert _first_failure(count).startswith(promises)

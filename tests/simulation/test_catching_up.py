@@ -10,7 +10,8 @@ from consensus.committee import Timing
 from consensus.messages import BlockRequest, CheckpointRequest, CheckpointResponse, Message
 from consensus.safety import SafetyState
 from testnet.byzantine import Coalition
-from testnet.simulation import Conditions, Disk, Node, Simulation, require_nobody_wronged
+from testnet.chaos import require_nobody_wronged
+from testnet.simulation import Conditions, Disk, Node, Simulation
 
 QUICK = Timing(round_interval_ms=20, base_timeout_ms=100)
 KEEPS = 20

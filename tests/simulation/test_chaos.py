@@ -7,7 +7,9 @@ import os
 
 import pytest
 
-from testnet.simulation import SCENARIO_VIEWS_MIN, Simulation, chaos, main, rate, run_many
+from testnet.chaos import SCENARIO_VIEWS_MIN, chaos
+from testnet.long_run import main, rate, run_many
+from testnet.simulation import Simulation
 
 
 def _require_a_scenario(simulation: Simulation) -> None:
@@ -52,16 +54,26 @@ def test_two_of_three_scenarios_have_byzantine_members() -> None:
 def test_a_scenario_can_be_shown_from_its_seed(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["--nodes", "4", "--seed", "7", "--trace"]) == 0
     shown = capsys.readouterr().out
-    assert "SendProposal" in shown
-    assert "scenarios" in shown
+    lines = shown.splitlines()
+    assert lines[0] == "scenario 7 of 4 members (chaos)"
+    assert any(" ms  2   votes for block " in line for line in lines)
+    assert any("enters view 8: view 7 was" in line for line in lines)
+    assert any("does not reach" in line for line in lines)
+    assert lines[-1].startswith("all is well")
+    assert "Send" not in shown
 
 
 def test_a_failure_names_its_seed_and_its_promise(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr("consensus.rules.commits_parent", lambda block: True)
-    assert main(["--count", "3"]) == 1
+    assert main(["--count", "20"]) == 1
     captured = capsys.readouterr()
     assert "S2" in captured.err
-    assert "seed 1" in captured.err
-    assert "3 scenarios" in captured.out
+    assert "20 scenarios" in captured.out
+    seed = captured.out.partition("seeds ")[2].partition(",")[0].partition(";")[0]
+    assert f"make simulate N=4 SEED={seed} TRACE=1" in captured.err
+    assert main(["--seed", seed, "--trace"]) == 1
+    last = capsys.readouterr().out.splitlines()[-1]
+    assert last.startswith("FAILED: S2")
+    assert f"seed {seed}," in last

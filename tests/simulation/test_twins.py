@@ -6,7 +6,8 @@ import pytest
 
 from consensus.committee import Timing
 from testnet import twins as enumeration
-from testnet.simulation import Conditions, Simulation, rate
+from testnet.long_run import rate
+from testnet.simulation import Conditions, Simulation
 
 TIMING = Timing(round_interval_ms=0, base_timeout_ms=300)
 

@@ -1,0 +1,223 @@
+"""A simulated epoch with the cryptography, the verifier and the payloads that nodes really use.
+
+A scenario takes a hundred times as long as with `testnet/stub_signatures.py`, so there are fewer of
+them. What a stub cannot show falls here: shares that are infinity, off the subgroup, or cancel each
+other, and aggregates that count a signer twice.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from functools import lru_cache
+
+from blspy import G2Element, PopSchemeMPL, PrivateKey
+
+from aggregation.feed import FeedSpec, SourceSpec
+from aggregation.observation import Entry, ObservationBody
+from aggregation.state import genesis_state
+from aggregation.table import FeedTable
+from consensus.committee import (
+    Configuration,
+    EpochContext,
+    Member,
+    Timing,
+    bitmap_of,
+    network_id,
+    signers_of,
+)
+from consensus.digests import keccak, timeout_digest
+from consensus.handover import Terms, approval_digest
+from consensus.messages import (
+    QC,
+    TC,
+    Change,
+    HandoverCertificate,
+    Header,
+    Message,
+    Observed,
+    TimeoutGroup,
+)
+from contracts.points import decompress_g1
+from node.epoch_file import from_document
+from node.keys.bls_key import BlsKey
+from node.keys.identity_key import IdentityKey
+from node.payload import AggregationRule, decode_body, decode_payload, digest_of
+from node.signer import Signer
+from node.verifier import Verifier
+from testnet.setting import Setting
+from testnet.stub_signatures import GENESIS_TIME_MS
+
+INFINITY = bytes([0xC0]) + bytes(95)
+
+OFF_SUBGROUP = bytes([0x80]) + bytes(94) + b"\x02"
+"""A point of the curve over F_p^2 that is not in the group G2."""
+
+_PRICE = 60_000 * 10**8
+
+
+class RealSignatures:
+    """Signs with the keys of all members; `faulty` sign whatever they like at any time.
+
+    Of the others only what they did sign is ever aggregated: a certificate that needs more is made
+    without it, and does not verify.
+    """
+
+    def __init__(self, context: EpochContext, faulty: frozenset[int]) -> None:
+        self._context = context
+        self._faulty = faulty
+        bls, identities = _keys(context.n)
+        pairs = zip(bls, identities, strict=True)
+        self._signers = [Signer(context.domain, key, identity) for key, identity in pairs]
+        self._verifier = Verifier(context, feeds=1)
+        self._made: dict[tuple[int, bytes], bytes] = {}
+
+    def share(self, member: int, digest: bytes) -> bytes:
+        """Return a member's share on a digest."""
+        share = self._made.get((member, digest))
+        if share is None:
+            share = self._made[member, digest] = self._signers[member].vote(digest)
+        return share
+
+    def timeout_share(self, member: int, view: int, high_qc_view: int) -> bytes:
+        """Return a member's share on leaving a view."""
+        return self.share(member, timeout_digest(self._context.domain, view, high_qc_view))
+
+    def observed(self, member: int, view: int, time_ms: int) -> Observed:
+        """Return a member's signed observation."""
+        entry = Entry(_PRICE + 1000 * member + time_ms % 1000, 10**6, 0)
+        body = ObservationBody(time_ms, (entry,)).encode()
+        unsigned = Observed(view, member, body, bytes(64))
+        digest = digest_of(self._context.domain, unsigned)
+        return Observed(view, member, body, self._signers[member].observation(digest))
+
+    def proposal_signature(self, member: int, block_id: bytes) -> bytes:
+        """Return a leader's signature on its proposal."""
+        return self._signers[member].proposal(block_id)
+
+    def certify_votes(self, header: Header, block_id: bytes, shares: Mapping[int, bytes]) -> QC:
+        """Aggregate shares that came; raise `BadShares`."""
+        return self._verifier.certify_votes(header, block_id, shares)
+
+    def certify_timeouts(
+        self, view: int, shares: Mapping[int, tuple[int, bytes]], high_qc: QC
+    ) -> TC:
+        """Aggregate shares that came; raise `BadShares`."""
+        return self._verifier.certify_timeouts(view, shares, high_qc)
+
+    def certify_handover(self, terms: Terms, shares: Mapping[int, bytes]) -> HandoverCertificate:
+        """Aggregate shares that came; raise `BadShares`."""
+        return self._verifier.certify_handover(terms, shares)
+
+    def qc(self, header: Header, signers: Sequence[int]) -> QC:
+        """Return the certificate of these members."""
+        digest = header.id(self._context.domain)
+        aggregate = self._aggregate((signer, digest) for signer in signers)
+        return QC(header, bitmap_of(signers), aggregate)
+
+    def tc(self, view: int, reported: Mapping[int, int], high_qc: QC) -> TC:
+        """Return the timeout certificate of {signer: high-QC view}."""
+        by_view: dict[int, list[int]] = {}
+        for signer, high in reported.items():
+            by_view.setdefault(high, []).append(signer)
+        groups = tuple(TimeoutGroup(high, bitmap_of(by_view[high])) for high in sorted(by_view))
+        return TC(view, groups, self.tc_aggregate(view, groups), high_qc)
+
+    def tc_aggregate(self, view: int, groups: Sequence[TimeoutGroup]) -> bytes:
+        """Return the aggregate of these members' shares on leaving a view."""
+        domain = self._context.domain
+        return self._aggregate(
+            (signer, timeout_digest(domain, view, group.high_qc_view))
+            for group in groups
+            for signer in signers_of(group.bitmap)
+        )
+
+    def change(self, document: bytes, approvers: Sequence[int]) -> Change:
+        """Return a change that these members approve."""
+        configuration_hash = from_document(document).configuration.hash
+        digest = approval_digest(self._context, configuration_hash, keccak(document))
+        for approver in approvers:
+            self.share(approver, digest)
+        aggregate = self._aggregate((approver, digest) for approver in approvers)
+        return Change(configuration_hash, document, bitmap_of(approvers), aggregate)
+
+    def bad_share(self, kind: int, member: int, digest: bytes) -> bytes:
+        """Return what is no share of a member on a digest, of one of `BAD_SHARES` kinds."""
+        if kind == 0:
+            return INFINITY
+        if kind == 1:
+            return bytes([0x8F]) + bytes(95)
+        if kind == 2:
+            return OFF_SUBGROUP
+        if kind == 3:
+            return self._signers[(member + 1) % self._context.n].vote(bytes(32))
+        # Two faulty members of different parity add up to their true aggregate.
+        extra = PopSchemeMPL.sign(_POISON, b"poison")
+        share = G2Element.from_bytes(self.share(member, digest))
+        return bytes(share + extra if member % 2 else share + extra.negate())
+
+    def check(self, sender: int, message: Message) -> None:
+        """Check what the shell checks before the core; raise `InvalidMessage`."""
+        self._verifier.check(sender, message)
+
+    def under(self, context: EpochContext) -> "RealSignatures":
+        """Return the same members' signatures elsewhere, where all of them have signed."""
+        return RealSignatures(context, frozenset(range(context.n)))
+
+    def _aggregate(self, wanted: Iterable[tuple[int, bytes]]) -> bytes:
+        parts = []
+        for signer, digest in wanted:
+            if signer in self._faulty:
+                self.share(signer, digest)
+            made = self._made.get((signer, digest))
+            if made is not None:
+                parts.append(G2Element.from_bytes(made))
+        return bytes(PopSchemeMPL.aggregate(parts)) if parts else INFINITY
+
+
+class TimedRule(AggregationRule):
+    """The payload rule of nodes, as a judge reads it."""
+
+    def decode(self, payload: bytes) -> tuple[Observed, ...]:
+        """Return the observations in a payload; raise `InvalidPayload` if it holds none."""
+        return decode_payload(payload)
+
+    def time_of(self, observed: Observed) -> int:
+        """Return the time of an observation (Unix ms)."""
+        return decode_body(observed.body).observed_at_ms
+
+
+_POISON = PrivateKey.from_bytes(bytes(31) + b"\x07")
+
+
+@lru_cache(maxsize=8)
+def _keys(n: int) -> tuple[list[BlsKey], list[IdentityKey]]:
+    secrets = [bytes(PopSchemeMPL.key_gen(bytes([i + 1]) * 32)) for i in range(n)]
+    return [BlsKey(secret) for secret in secrets], [IdentityKey(secret) for secret in secrets]
+
+
+@lru_cache(maxsize=8)
+def _members(n: int) -> tuple[Member, ...]:
+    return tuple(
+        Member(
+            decompress_g1(bls.public_key), bls.public_key, identity.public_key, bytes([i + 1]) * 20
+        )
+        for i, (bls, identity) in enumerate(zip(*_keys(n), strict=True))
+    )
+
+
+def real_setting(n: int, timing: Timing, faulty: frozenset[int] = frozenset()) -> Setting:
+    """Return a first epoch of n members over one feed."""
+    venues = ("coinbase", "kraken", "bitstamp", "gemini")
+    sources = tuple(SourceSpec(venue, "BTC", "USD", 10, 5_000) for venue in venues)
+    table = FeedTable((FeedSpec("BTC", "USD", 8, 1, 3, 1_000, 1_000, 30_000, sources),))
+    configuration = Configuration(_members(n), table.digest(), timing, 2**60)
+    genesis = genesis_state(table, GENESIS_TIME_MS)
+    context = EpochContext(
+        network_id("simulated", configuration.hash),
+        0,
+        configuration,
+        genesis.digest(),
+        GENESIS_TIME_MS,
+    )
+    return Setting(context, RealSignatures(context, faulty), TimedRule(context, table), genesis)
+
+
+__all__ = ["INFINITY", "OFF_SUBGROUP", "RealSignatures", "TimedRule", "real_setting"]
