@@ -31,6 +31,7 @@ from node.api.view import (
 from node.asyncio_thread import AsyncioThread
 from node.candidates import Candidates
 from node.config import Config
+from node.edges import Edges, Seat
 from node.epoch_file import EpochFile
 from node.epoch_file import load as load_epoch_file
 from node.epoch_history import EpochHistory
@@ -46,7 +47,7 @@ from node.observer import Observer
 from node.registration import MemberRecord
 from node.report import Report
 from node.running_epoch import RunningEpoch, check_joined, encode_successor, stored_epochs
-from node.runtime import Halted, OwnObservation, Runtime, wall_clock_ms
+from node.runtime import Halted, Runtime, wall_clock_ms
 from node.signer import Signer
 from node.store import ArchiveReader, Retention, Store, StoreMissing, safety_for_start
 from node.store.store import JOURNAL_DIRECTORY
@@ -77,17 +78,15 @@ JOIN_EVERY_SECONDS = 1.0
 
 _log = structlog.get_logger("node.daemon")
 
-Wrap = Callable[[OwnObservation], OwnObservation]
 
-
-def run(config: Config, *, new_member: bool = False, wrap: Wrap | None = None) -> None:
+def run(config: Config, *, new_member: bool = False, edges: Edges | None = None) -> None:
     """Run a member's node until it is told to stop (SIGINT or SIGTERM).
 
-    `wrap` may change what is observed before it is signed: the testnet's liars use it. Raises
-    `OperatorError` for whatever an operator can mend.
+    `edges` may change what passes between the member and the world: the testnet's personas use it.
+    Raises `OperatorError` for whatever an operator can mend.
     """
     configure_logging(config.log.format, config.log.level)
-    node = Node(config, new_member=new_member, wrap=wrap)
+    node = Node(config, new_member=new_member, edges=edges or Edges())
     try:
         trio.run(node.run)
     except* OperatorError as errors:
@@ -108,8 +107,9 @@ def _first(group: BaseExceptionGroup[BaseException]) -> BaseException:
 class Node:
     """One member's node. Construction opens what it needs and refuses what does not fit."""
 
-    def __init__(self, config: Config, *, new_member: bool, wrap: Wrap | None) -> None:
+    def __init__(self, config: Config, *, new_member: bool, edges: Edges) -> None:
         self._config = config
+        self._edges = edges
         self._network = committee_file.load(config.node.network_file)
         keys = load_keys(config.keys)
         joins = _epoch_to_join(config, self._network)
@@ -123,12 +123,12 @@ class Node:
         self._new_member = new_member
         self._store = _open_store(config, new_member)
         try:
-            self._open(wrap)
+            self._open()
         except BaseException:
             self._store.close()
             raise
 
-    def _open(self, wrap: Wrap | None) -> None:
+    def _open(self) -> None:
         self._epochs = stored_epochs(self._network, self._store)
         self._addresses: dict[int, PeerAddress] = {}
         self._candidates: Candidates | None = None
@@ -153,7 +153,6 @@ class Node:
         self._metrics = Metrics()
         self._reminder = Reminder()
         self._observer = Observer(epoch.table)
-        self._wrap = wrap
         self._telemetry = Telemetry(
             epoch,
             self._identity(),
@@ -220,7 +219,8 @@ class Node:
         self._observer.begin(epoch.table)
         signer = Signer(context.domain, bls, identity)
         self._candidates = Candidates(epoch, me, self._store, signer.approval)
-        observe, wrap = self._observer.observe, self._wrap
+        edges = self._edges
+        seat = Seat(epoch, me, root, self._keys, self._journal, self._mesh)
         self._runtime = Runtime(
             epoch,
             me,
@@ -228,10 +228,10 @@ class Node:
             signer=signer,
             store=self._store,
             journal=self._journal,
-            network=self._board.begin(epoch),
-            observe=observe if wrap is None else lambda now_ms: wrap(observe(now_ms)),
+            network=edges.network(seat, self._board.begin(epoch)),
+            observe=lambda now_ms: edges.observation(self._observer.observe(now_ms)),
             candidates=self._candidates,
-            events=self._telemetry,
+            events=edges.events(self._telemetry),
             expect=self._expect,
         )
 

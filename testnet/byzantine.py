@@ -12,6 +12,7 @@ from random import Random
 from typing import TYPE_CHECKING
 
 from consensus.committee import bitmap_of
+from consensus.core import genesis_checkpoint
 from consensus.digests import timeout_digest
 from consensus.handover import terms_in, terms_of
 from consensus.messages import (
@@ -31,8 +32,16 @@ from consensus.messages import (
     Vote,
 )
 from consensus.messages import Certificate as CertificateMessage
+from testnet.byzantine_choices import (
+    FALSE_WAYS,
+    WRONG_TIMES_MS,
+    false_checkpoint,
+    false_ground,
+    false_response,
+    quorum_of_choice,
+)
 from testnet.byzantine_knowledge import Knowledge
-from testnet.forgeries import elsewhere, overlapping, relabelled, replace, spoilt, thin
+from testnet.forgeries import elsewhere, replace, spoilt
 from testnet.setting import BAD_SHARES
 
 if TYPE_CHECKING:
@@ -58,18 +67,6 @@ VICES = {
 
 PROPOSING = frozenset({"equivocate", "stale", "overreach"})
 
-FALSE_WAYS = (
-    "below its TC",
-    "no TC",
-    "another view's TC",
-    "a TC said to be of the view before",
-    "a QC said to be of the view before",
-    "a QC of too few",
-    "a TC that counts twice",
-    "a TC beside an older QC",
-)
-"""What a coalition that overreaches tries, one of them in a run, so that it tries it well."""
-
 DEEDS_MAX = 60
 """Deeds of one coalition in one run, a bound on what a run costs."""
 
@@ -85,10 +82,14 @@ class Coalition:
         drawn = random.sample(sorted(VICES), random.randint(2, len(VICES)))
         self.vices = frozenset(drawn if vices is None else vices)
         assert self.vices <= VICES.keys()
+        # One way in a run, so that it is tried well.
         self._false_way = random.choice(FALSE_WAYS)
         self.knows = Knowledge(
-            simulation.setting,
+            simulation.context,
+            simulation.signatures,
+            simulation.setting.rule,
             simulation.faulty,
+            genesis_checkpoint(simulation.context, simulation.setting.genesis_state),
         )
         self.members = sorted(simulation.faulty)
         self.deeds: dict[str, int] = {}
@@ -176,9 +177,12 @@ class Coalition:
             case ObservationMessage() if "lie" in vices and random.randrange(100) < 50:
                 return [self._false_observation(node.member, message.observed.view)]
             case BlockResponse() if "misinform" in vices:
-                return [self._false_response(message)]
+                return [false_response(self.random, self.knows, message)]
             case CheckpointResponse() if "misinform" in vices:
-                return self._false_checkpoint(message)
+                self._did_quietly()
+                self._old_checkpoint = self._old_checkpoint or message
+                old = self._old_checkpoint
+                return false_checkpoint(self.random, self.knows, message, old)
             case _:
                 return [message]
 
@@ -196,40 +200,6 @@ class Coalition:
 
     def _did_quietly(self) -> None:
         self.simulation.faults += 1
-
-    def _false_response(self, message: BlockResponse) -> BlockResponse:
-        known = [entry[0] for entry in self.knows.after.values() if entry[0] is not None]
-        blocks = list(message.blocks)
-        kind = self.random.randrange(4)
-        if kind == 0 or not known:
-            return replace(message, blocks=())
-        other = self.random.choice(known)
-        if kind == 1 or not blocks:
-            return replace(message, blocks=(other,))
-        if kind == 2:
-            first = replace(blocks[0], justify=self.simulation.context.genesis_qc)
-            return replace(message, blocks=(first,))
-        return replace(message, blocks=(*blocks, other))
-
-    def _false_checkpoint(self, message: CheckpointResponse) -> list[Message]:
-        """Answer with nothing, an old checkpoint, or one that does not hold."""
-        self._did_quietly()
-        if self._old_checkpoint is None:
-            self._old_checkpoint = message
-        first, *others = message.descendants
-        stale = self.knows.stalest_qc(message.block.view + 2, 2**62)
-        wrong: list[CheckpointResponse | None] = [
-            None,
-            self._old_checkpoint,
-            replace(message, state=self.random.randbytes(len(message.state))),
-            replace(message, block=replace(message.block, height=message.block.height + 1)),
-            replace(message, descendants=(replace(first, state_digest=bytes(32)), *others)),
-            replace(message, descendants=(*message.descendants, first)),
-            replace(message, qc=stale or self.simulation.context.genesis_qc),
-            replace(message, block=replace(message.block, justify=message.qc)),
-        ]
-        chosen = self.random.choice(wrong)
-        return [] if chosen is None else [chosen]
 
     # What it does of its own.
 
@@ -281,55 +251,16 @@ class Coalition:
             if known[-1].view == view - 1:
                 return known[-1], None, way
             return None if weakest is None else (known[-1], weakest, way)
-        return (*self._false_ground(view, known, weakest), way)
-
-    def _false_ground(
-        self, view: int, known: Sequence[QC], weakest: TC | None
-    ) -> tuple[QC, TC | None]:
-        """Extend less than one may, or make the certificates say what nobody signed."""
-        random, knows = self.random, self.knows
-        newest = known[-1]
-        stale = known[max(0, len(known) - 1 - random.randint(1, 4))]
-        older = [tc for tc in knows.tcs.values() if tc.view < view - 1][-3:]
-        match self._false_way:
-            case "no TC":
-                return stale, None
-            case "another view's TC" if older:
-                tc = random.choice(older)
-                return knows.stalest_qc(tc.groups[-1].high_qc_view, view) or stale, tc
-            case "a TC said to be of the view before" if older:
-                tc = random.choice(older)
-                return stale, replace(tc, view=view - 1)
-            case "a QC said to be of the view before" if stale.view > 0:
-                return relabelled(stale, view - 1), None
-            case "a QC of too few" if newest.view > 0:
-                return thin(random, knows.context, knows.signatures, newest), weakest
-            case "a TC that counts twice":
-                doubled = knows.doubled_tc(view - 1)
-                if doubled is not None and random.randrange(3):
-                    return doubled.high_qc, doubled
-                if weakest is not None:
-                    weakest = overlapping(random, knows.context, knows.signatures, weakest)
-                return stale, weakest
-            case "a TC beside an older QC" if weakest is not None:
-                return stale, replace(weakest, high_qc=stale)
-            case _:
-                return stale, weakest
+        return (*false_ground(random, knows, self._false_way, view, known, weakest), way)
 
     def _observations(self, view: int) -> list[Observed]:
         """Choose a quorum's observations, the own ones at will, the others as they suit."""
-        honest = dict(self.knows.observed.get(view, {}))
         mine = [self._false_observed(member, view) for member in self.members]
-        others = [honest[member] for member in sorted(honest)]
-        if self.random.randrange(2):
-            others.sort(key=lambda one: one.body, reverse=self.random.randrange(2) == 0)
-        else:
-            self.random.shuffle(others)
-        needed = self.simulation.context.q - len(mine)
-        return mine + others[: self.random.choice((needed, len(others)))]
+        honest = self.knows.observed.get(view, {})
+        return quorum_of_choice(self.random, mine, honest, self.simulation.context.q)
 
     def _false_observed(self, member: int, view: int) -> Observed:
-        wrong_ms = self.random.choice((0, 0, 1, -30, 400, -1500, 10**6, -(10**6)))
+        wrong_ms = self.random.choice(WRONG_TIMES_MS)
         time_ms = max(0, self.simulation.now_ms + wrong_ms)
         return self.simulation.signatures.observed(member, view, time_ms)
 
@@ -403,7 +334,9 @@ class Coalition:
         if self.random.randrange(2) and self.knows.recent:
             self._give(member, self._anyone(), self.random.choice(self.knows.recent))
             return
-        other, sign = elsewhere(self.random, self.simulation.setting)
+        setting = self.simulation.setting
+        other = elsewhere(self.random, setting.context)
+        sign = setting.signatures.under(other)
         header = self._invented_header(self._entered + self.random.randrange(2))
         qc = sign.qc(header, range(other.n))
         tc = sign.tc(header.view, dict.fromkeys(range(other.n), 0), other.genesis_qc)

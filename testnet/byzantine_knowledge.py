@@ -10,6 +10,8 @@ from dataclasses import dataclass, field
 import msgspec
 
 from consensus.committee import EpochContext, bitmap_of
+from consensus.core import Checkpoint
+from consensus.errors import InvalidMessage
 from consensus.messages import (
     QC,
     TC,
@@ -24,8 +26,8 @@ from consensus.messages import (
     Vote,
 )
 from consensus.messages import Certificate as CertificateMessage
-from consensus.payload import State
-from testnet.setting import Rule, Setting, Signatures
+from consensus.payload import PayloadRule, State
+from testnet.forgeries import Aggregator
 
 RECENT_MAX = 64
 
@@ -34,11 +36,11 @@ RECENT_MAX = 64
 class Knowledge:
     """Every honest signature of a run, and what can be made of them."""
 
-    setting: Setting
+    context: EpochContext
+    signatures: Aggregator
+    rule: PayloadRule
     faulty: frozenset[int]
-    context: EpochContext = field(init=False)
-    signatures: Signatures = field(init=False)
-    rule: Rule = field(init=False)
+    root: Checkpoint
     voters: dict[bytes, set[int]] = field(default_factory=dict)
     qcs: dict[bytes, QC] = field(default_factory=dict)
     """By the id of what they certify; the genesis is among them."""
@@ -51,11 +53,9 @@ class Knowledge:
     recent: list[Message] = field(default_factory=list)
 
     def __post_init__(self) -> None:
-        self.context = genesis = self.setting.context
-        self.signatures, self.rule = self.setting.signatures, self.setting.rule
-        self.qcs[genesis.genesis_id] = genesis.genesis_qc
-        state = self.setting.genesis_state
-        self.after[genesis.genesis_id] = (None, state, genesis.genesis_time_ms, 0)
+        root = self.root
+        self.qcs[self.context.genesis_id] = self.context.genesis_qc
+        self.after[root.block_id] = (root.block, root.state, root.observed_at_ms, root.height)
 
     def learn(self, sender: int, message: Message) -> None:
         """Note what an honest member sends."""
@@ -86,8 +86,13 @@ class Knowledge:
         parent = self.after.get(self.context.id_of(block.justify))
         if parent is None:
             return False
-        outcome = self.rule.apply(parent[1], parent[2], block.view, block.payload)
         block_id = block.header.id(self.context.domain)
+        if block_id in self.after:
+            return True
+        try:
+            outcome = self.rule.apply(parent[1], parent[2], block.view, block.payload)
+        except InvalidMessage:
+            return False
         self.after[block_id] = (block, outcome.state, outcome.observed_at_ms, block.height)
         return True
 
@@ -102,6 +107,24 @@ class Knowledge:
         self.qcs.setdefault(self.context.id_of(qc), qc)
         if tc is not None:
             self.tcs.setdefault(tc.view, tc)
+
+    def forget_below(self, view: int) -> None:
+        """Forget older views, but for the newest certificate of them and its block."""
+        if view <= 0:
+            return
+        kept = max((qc for qc in self.qcs.values() if qc.view < view), key=lambda qc: qc.view)
+        for block_id, qc in list(self.qcs.items()):
+            if 0 < qc.view < view and qc is not kept:
+                del self.qcs[block_id]
+        for by_view in (self.tcs, self.timeouts, self.observed):
+            for old in [old for old in by_view if old < view]:
+                del by_view[old]
+        kept_id = self.context.id_of(kept)
+        for block_id, (block, *_) in list(self.after.items()):
+            if block is not None and block.view < view and block_id != kept_id:
+                del self.after[block_id]
+        for block_id in [block_id for block_id in self.voters if block_id not in self.after]:
+            del self.voters[block_id]
 
     def certificates(self, below: int) -> list[QC]:
         """Return the QCs of lower views that exist or could, ascending by view."""

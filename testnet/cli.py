@@ -5,6 +5,7 @@ import math
 import random
 import signal
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -48,7 +49,23 @@ def _faults(
         raise click.BadParameter(str(error)) from None
 
 
-@click.command()
+class FaultsListed(click.Command):
+    """A command whose help lists all faults and personas, one a line."""
+
+    def format_epilog(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Write the lists."""
+        from testnet.faults import FAULTS
+        from testnet.personas.catalogue import PERSONAS
+
+        for title, listed in (
+            ("Faults", FAULTS),
+            ("Personas", {name: persona.about for name, persona in PERSONAS.items()}),
+        ):
+            with formatter.section(title):
+                formatter.write_dl(list(listed.items()))
+
+
+@click.command(cls=FaultsListed)
 @click.option("--nodes", type=click.IntRange(1, NODES_MAX), default=4, show_default=True)
 @click.option(
     "--duration",
@@ -71,9 +88,13 @@ def _faults(
     multiple=True,
     callback=_faults,
     metavar="FAULT",
-    help="kill-leader, liar, or dead-exchange[:venue,…]; may be given more than once.",
+    help="A fault or PERSONA[:COUNT], see below; may be given more than once.",
 )
-@click.option("--seed", type=click.IntRange(0, _SEEDS - 1), help="Decides prices and who lies.")
+@click.option(
+    "--seed",
+    type=click.IntRange(0, _SEEDS - 1),
+    help="Decides prices, who has which persona, and what chaos does.",
+)
 @click.option(
     "--dir",
     "directory",
@@ -97,11 +118,7 @@ def testnet(
     all that was signed and stored. The exit status is 0 only if nothing was violated.
     """
     from testnet.cluster import Options, fresh_directory
-    from testnet.faults import FaultOrder
 
-    liars = sum(fault == FaultOrder("liar") for fault in faults)
-    if liars > nodes:
-        raise click.BadParameter(f"{liars} liars among {nodes} nodes", param_hint="--fault")
     options = Options(
         nodes=nodes,
         duration_s=duration,
@@ -109,13 +126,32 @@ def testnet(
         chain="anvil" if chain == "anvil" else "embedded",
         faults=faults,
         seed=random.SystemRandom().randrange(_SEEDS) if seed is None else seed,
-        directory=fresh_directory(directory),
+        directory=directory or Path(),
     )
+    _check_faults(options)
+    options = replace(options, directory=fresh_directory(directory))
     try:
         ok = asyncio.run(_run(options, keep=directory is not None))
     except asyncio.CancelledError:
         raise click.Abort from None
     return ExitCode.OK if ok else ExitCode.FAILURE
+
+
+def _check_faults(options: "Options") -> None:
+    """Refuse faults that so many nodes cannot have."""
+    wanted, faulty_max = options.personas_wanted, options.faulty_max
+    if wanted > options.nodes:
+        message = f"{wanted} members with a persona among {options.nodes} nodes"
+        raise click.BadParameter(message, param_hint="--fault")
+    if options.wants("partitions") and options.nodes < 3:
+        message = f"{options.nodes} nodes cannot be parted so that no part goes on"
+        raise click.BadParameter(message, param_hint="--fault")
+    if options.wants("chaos") and wanted >= faulty_max:
+        message = (
+            f"chaos takes members away of which {options.nodes} nodes stand {faulty_max}, and "
+            f"{wanted} have a persona: give more --nodes"
+        )
+        raise click.BadParameter(message, param_hint="--fault")
 
 
 async def _run(options: "Options", *, keep: bool) -> bool:
@@ -149,7 +185,7 @@ async def _run(options: "Options", *, keep: bool) -> bool:
             verdict = await verdict_on(cluster)
     if failure is not None:
         click.echo(f"didyma: {failure}", err=True)
-    journals = journals_of(options.directory, cluster.deployment)
+    journals = journals_of(options, cluster.deployment)
     summary = summarise(
         options, cluster.record, cluster.deployment, journals, verdict, failure, kept=keep
     )

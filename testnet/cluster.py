@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import random
 import shutil
+import signal
 import tempfile
 import time
 from collections.abc import Callable, Sequence
@@ -11,6 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from consensus.committee import faulty_max, quorum
 from node.config import ChainSection, EndpointSection
 from node.errors import OperatorError
 from testnet.chain_watch import ChainWatch
@@ -21,22 +23,37 @@ from testnet.deployment import (
     configure,
     make_network,
 )
-from testnet.faults import FaultLog, FaultOrder, freeze_exchanges, kill_leaders
+from testnet.faults import (
+    FaultKind,
+    FaultLog,
+    FaultOrder,
+    freeze_exchanges,
+    kill_leaders,
+    restart_whenever_crashed,
+)
+from testnet.havoc import wreak_havoc
 from testnet.manifest import ChainEntry, ChainKind, Manifest, MemberEntry, save_manifest
 from testnet.node_watch import NodeWatch, Status, all_live, takes_part
 from testnet.oracle_deployment import Deployer
+from testnet.partitions import part_and_heal
+from testnet.personas.catalogue import PERSONAS
+from testnet.personas.severed import Parts, write_parts
 from testnet.ports import free_ports
 from testnet.processes import Child, ChildFailed, module_command
 from testnet.rpc_client import RpcClient
 
 CHAIN_ID = 31_337
-LIE_FILE = "liars-lie"
+ORDER_FILE = "misbehave"
+PARTS_FILE = "parts"
 
 _READY_S = 120
 _ANVIL_READY_S = 420
 """anvil may have to be installed first."""
 
 _WARM_S_MAX = 180
+_WARM_S_PER_NODE = 12
+"""A node takes seconds of a core to start."""
+
 _STOP_GRACE_S = 8
 _LOOK_EVERY_S = 0.5
 _POLL_S = 0.1
@@ -60,17 +77,33 @@ class Options:
         """The exchanges that freeze."""
         return tuple(venue for fault in self.faults for venue in fault.venues)
 
-    @property
-    def kills_leaders(self) -> bool:
-        """Whether leaders are killed."""
-        return any(fault.kind == "kill-leader" for fault in self.faults)
+    def wants(self, kind: FaultKind) -> bool:
+        """Tell whether a kind of fault was ordered."""
+        return any(fault.kind == kind for fault in self.faults)
 
     @property
-    def liars(self) -> frozenset[int]:
-        """The members that lie, one for each time it was asked for, picked by the seed."""
-        count = sum(fault.kind == "liar" for fault in self.faults)
-        order = random.Random(f"liars {self.seed}").sample(range(self.nodes), self.nodes)
-        return frozenset(order[:count])
+    def faulty_max(self) -> int:
+        """How many faulty members the network stands."""
+        return faulty_max(self.nodes)
+
+    @property
+    def personas(self) -> dict[int, str]:
+        """The persona of each member that has one; the seed picks the members."""
+        wanted = [
+            fault.persona for fault in self.faults for _ in range(fault.count) if fault.persona
+        ]
+        order = random.Random(f"personas {self.seed}").sample(range(self.nodes), self.nodes)
+        return dict(zip(order, wanted, strict=False))
+
+    @property
+    def personas_wanted(self) -> int:
+        """How many members were to be personas."""
+        return sum(fault.count for fault in self.faults if fault.persona)
+
+    @property
+    def plain(self) -> tuple[int, ...]:
+        """The members without a persona."""
+        return tuple(member for member in range(self.nodes) if member not in self.personas)
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,7 +112,7 @@ class NodeState:
 
     name: str
     doing: str
-    liar: bool
+    persona: str | None
     status: Status | None
 
 
@@ -151,7 +184,8 @@ class Cluster:
         self._warm_at: float | None = None
         self._over_at: float | None = None
         self._logs = options.directory / "logs"
-        self._lie_file = options.directory / LIE_FILE
+        self._order_file = options.directory / ORDER_FILE
+        self._parts_file = options.directory / PARTS_FILE
         self._children: list[Child] = []
         self._nodes: list[Child] = []
         self.deployment: Deployment | None = None
@@ -275,7 +309,7 @@ class Cluster:
             origin_ms=origin_ms,
             start_minute=market["start_minute"],
             members=tuple(
-                MemberEntry(member.name, member.name, member.index in options.liars)
+                _entry(member.name, options.personas.get(member.index))
                 for member in self.deployment.members
             ),
             chain=ChainEntry(options.chain, announced["chain_id"], "0x" + oracle.hex()),
@@ -284,21 +318,27 @@ class Cluster:
 
     def _node(self, member: MemberNode) -> Child:
         config = ("--config", str(member.config_file))
-        if member.index in self.options.liars:
-            when = ("--when", str(self._lie_file))
-            return self.child(
-                member.name, module_command("testnet.personas", "liar", *config, *when)
-            )
+        persona = self.options.personas.get(member.index)
+        if persona is not None:
+            seed = f"{self.options.seed} {member.index}"
+            order = ("--when", str(self._order_file), "--seed", seed)
+            command = module_command("testnet.personas", persona, *config, *order)
+            return self.child(member.name, command)
+        if self.options.wants("partitions"):
+            parts = ("--parts", str(self._parts_file))
+            command = module_command("testnet.personas.severed", *config, *parts)
+            return self.child(member.name, command)
         return self.child(member.name, module_command("node.cli", "run", *config))
 
     async def _become_warm(self) -> None:
         """Wait for the first certified report in which every feed is live."""
         assert self._watch is not None
-        deadline = time.monotonic() + _WARM_S_MAX
+        patience_s = max(_WARM_S_MAX, _WARM_S_PER_NODE * self.options.nodes)
+        deadline = time.monotonic() + patience_s
         while not any(map(all_live, self._watch.statuses)):
             if time.monotonic() > deadline:
                 raise ChildFailed(
-                    f"no live prices after {_WARM_S_MAX} s: see the logs in {self._logs}"
+                    f"no live prices after {patience_s} s: see the logs in {self._logs}"
                 )
             dead = [node for node in self._nodes if node.ended_by_itself]
             if len(dead) > (len(self._nodes) - 1) // 3:
@@ -328,12 +368,22 @@ class Cluster:
     async def _break(self, control_url: str) -> None:
         """Bring about the faults that were ordered."""
         options, log = self.options, self.record.faults
-        for liar in sorted(options.liars):
-            self._lie_file.touch()
-            log.inject(f"{self.name(liar)} reports ten times the prices")
+        for member, persona in sorted(options.personas.items()):
+            self._order_file.touch()
+            log.inject(f"{self.name(member)} ({persona}) {PERSONAS[persona].about}")
         await freeze_exchanges(control_url, options.venues_frozen, log)
-        if options.kills_leaders:
-            await kill_leaders(self, log)
+        async with asyncio.TaskGroup() as group:
+            for member, persona in options.personas.items():
+                if persona == "crasher":
+                    group.create_task(restart_whenever_crashed(self, member, log))
+            if options.wants("kill-leader"):
+                group.create_task(kill_leaders(self, log))
+            if options.wants("partitions"):
+                q = quorum(options.nodes)
+                group.create_task(part_and_heal(self, options.nodes, q, options.seed, log))
+            if options.wants("chaos"):
+                at_once = options.faulty_max - len(options.personas)
+                group.create_task(wreak_havoc(self, options.plain, at_once, options.seed, log))
 
     def _go_on(self, phase: str) -> None:
         self._phase = phase
@@ -343,6 +393,7 @@ class Cluster:
         """Return the network as it is now."""
         statuses = self._watch.statuses if self._watch is not None else []
         warm = self._warm_at
+        personas = self.options.personas if self._order_file.exists() else {}
         return Snapshot(
             phase=self._phase,
             elapsed_s=0.0 if warm is None else (self._over_at or time.monotonic()) - warm,
@@ -353,7 +404,7 @@ class Cluster:
                 NodeState(
                     node.name,
                     _doing(node, status),
-                    index in self.options.liars and self._lie_file.exists(),
+                    personas.get(index),
                     status if node.running else None,
                 )
                 for index, (node, status) in enumerate(zip(self._nodes, statuses, strict=False))
@@ -366,10 +417,15 @@ class Cluster:
         )
 
     def _note_crashes(self) -> None:
+        crashers = [
+            self._nodes[member]
+            for member, persona in self.options.personas.items()
+            if persona == "crasher" and self._nodes and self._nodes[member].killed_by_signal
+        ]
         self.record.crashes = [
             f"{node.name} stopped by itself: {node.last_words()}"
             for node in self._children
-            if node.ended_by_itself
+            if node.ended_by_itself and node not in crashers
         ]
 
     def _note_tick_latencies(self) -> None:
@@ -398,15 +454,56 @@ class Cluster:
 
     async def start(self, member: int) -> None:
         """Start a member's node again."""
+        self._forget(member)
         await self._nodes[member].start()
 
-    async def everyone_takes_part(self) -> bool:
-        """Tell whether all nodes certify the newest reports."""
+    async def stop(self, member: int) -> None:
+        """Ask a member's node to stop and wait until it is gone."""
+        await self._nodes[member].stop(_STOP_GRACE_S)
+
+    def freeze(self, member: int) -> None:
+        """SIGSTOP a member's node."""
+        self._nodes[member].freeze()
+
+    def thaw(self, member: int) -> None:
+        """SIGCONT a member's node."""
+        self._forget(member)
+        self._nodes[member].thaw()
+
+    def _forget(self, member: int) -> None:
+        """Forget what a node said before it was taken away."""
         assert self._watch is not None
-        newest = await self._watch.newest_view()
-        return all(
-            takes_part(status, newest - _VIEWS_BEHIND_MAX) for status in self._watch.statuses
-        )
+        self._watch.statuses[member] = None
+
+    async def killed_itself(self, member: int) -> bool:
+        """Wait until a member's node is gone; tell whether by its own SIGKILL."""
+        node = self._nodes[member]
+        return await node.ended() == -signal.SIGKILL and node.ended_by_itself
+
+    def part(self, parts: Parts) -> None:
+        """Let members hear those of their own part only; all, without parts."""
+        assert self._watch is not None
+        if parts:
+            write_parts(self._parts_file, parts)
+        else:
+            self._parts_file.unlink(missing_ok=True)
+            self._watch.statuses[:] = [None] * self.options.nodes
+
+    def takes_part(self, member: int) -> bool:
+        """Tell whether a member certifies the newest reports."""
+        assert self._watch is not None
+        newest = self._watch.newest_view_seen
+        return takes_part(self._watch.statuses[member], newest - _VIEWS_BEHIND_MAX)
+
+    @property
+    def plain(self) -> Sequence[int]:
+        """The members without a persona."""
+        return self.options.plain
+
+
+def _entry(name: str, persona: str | None) -> MemberEntry:
+    honest = persona is None or PERSONAS[persona].honest
+    return MemberEntry(name, name, persona, honest)
 
 
 async def _until_lost(child: Child) -> None:

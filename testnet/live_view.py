@@ -162,7 +162,7 @@ def _node_table(snapshot: Snapshot) -> Table:
 
 def _node_cells(node: NodeState, members: int) -> tuple[str, ...]:
     status = node.status
-    note = "told to lie" if node.liar else ""
+    note = node.persona or ""
     if status is None:
         return ("–", "–", "–", "–", "–", "–", note)
     latest = status.get("latest")

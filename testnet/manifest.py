@@ -18,11 +18,15 @@ class ManifestError(Exception):
 
 
 class MemberEntry(Struct, frozen=True, forbid_unknown_fields=True):
-    """A member; `directory` is relative, `liar` says that it was told to lie."""
+    """A member; `directory` is relative, `persona` is what it was made to be, if anything.
+
+    Whoever is not `honest` is not held to what the network promises of its honest members.
+    """
 
     name: str
     directory: str
-    liar: bool
+    persona: str | None = None
+    honest: bool = True
 
 
 class ChainEntry(Struct, frozen=True, forbid_unknown_fields=True):
@@ -41,11 +45,6 @@ class Manifest(Struct, frozen=True, forbid_unknown_fields=True):
     start_minute: int
     members: tuple[MemberEntry, ...]
     chain: ChainEntry
-
-    @property
-    def liars(self) -> frozenset[int]:
-        """The members that were told to lie."""
-        return frozenset(i for i, member in enumerate(self.members) if member.liar)
 
 
 def save_manifest(directory: Path, manifest: Manifest) -> None:

@@ -52,6 +52,11 @@ class NodeWatch:
         newest = max(views, default=0)
         return views.index(newest) if newest else None
 
+    @property
+    def newest_view_seen(self) -> int:
+        """The view of the newest certified report in the answers; 0 if there is none."""
+        return max(map(_latest_view, self.statuses), default=0)
+
     async def newest_view(self) -> int:
         """Return the view of the newest certified report that any node knows of; 0 if none does."""
         answers = await asyncio.gather(

@@ -57,6 +57,11 @@ class Child:
         """Whether it is gone although nobody stopped it."""
         return self.starts > 0 and not self._stopping and not self.running
 
+    @property
+    def killed_by_signal(self) -> bool:
+        """Whether it is gone by SIGKILL, whoever sent it."""
+        return self._process is not None and self._process.returncode == -signal.SIGKILL
+
     async def start(self, *, announces: bool = False) -> None:
         """Start the process; one that announces itself prints a JSON line, see `announcement`."""
         assert not self.running
@@ -101,6 +106,14 @@ class Child:
         self._stopping = self.killed = True
         self._signal_group(signal.SIGKILL)
 
+    def freeze(self) -> None:
+        """Stop the process in its tracks (SIGSTOP)."""
+        self._signal_group(signal.SIGSTOP)
+
+    def thaw(self) -> None:
+        """Let a frozen process go on (SIGCONT)."""
+        self._signal_group(signal.SIGCONT)
+
     async def stop(self, grace_s: float) -> bool:
         """Ask the process to stop, kill it after the grace; tell whether it went by itself."""
         self._stopping = True
@@ -108,6 +121,7 @@ class Child:
             return True
         with contextlib.suppress(ProcessLookupError):
             self._process.terminate()
+        self.thaw()  # Else a frozen one would not hear of it.
         try:
             async with asyncio.timeout(grace_s):
                 await self._process.wait()

@@ -2,7 +2,6 @@
 
 from collections.abc import Sequence
 from contextlib import suppress
-from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -13,9 +12,11 @@ from node.journal import Entry, read_journal
 from testnet.audit.verdict import Verdict
 from testnet.audit.violation import Violation
 from testnet.cluster import Options, Run
-from testnet.deployment import Deployment
-from testnet.measures import certificate_to_chain, rounds_of, triggers_of
+from testnet.deployment import Deployment, timing_for
+from testnet.measures import Rounds, certificate_to_chain, rounds_of, triggers_of
+from testnet.personas.catalogue import PERSONAS
 from testnet.quantiles import quantile
+from testnet.resumption import GRACE_MS, Resumption, resumption_of
 
 
 class Quantiles(Struct, frozen=True):
@@ -56,7 +57,8 @@ class Summary(Struct, frozen=True):
     """The last line of `didyma testnet --json`. `ok` speaks of safety and correctness only.
 
     `rounds_per_second` and `longest_gap_ms` are of the time from the first live prices to the stop,
-    `rounds_certified` and `rounds_committed` of the whole run.
+    `rounds_certified` and `rounds_committed` of the whole run. `resumed_ms` is None if nobody was
+    taken away. What `personas` did against the rules is in `offences_seen`, and no violation.
     """
 
     nodes: int
@@ -69,10 +71,14 @@ class Summary(Struct, frozen=True):
     gas_per_push: MiddleAndMost
     deployment_gas: int | None
     faults_injected: int
+    personas: dict[str, str]
+    offences_seen: dict[str, dict[str, int]]
+    resumed_ms: Resumption | None
     longest_gap_ms: int | None
     price_error_bp: MiddleAndMost
     answers_by_status: dict[str, int]
     rate: float
+    base_timeout_ms: int
     chain: str
     seed: int
     duration_s: float
@@ -128,12 +134,16 @@ def summarise(
         gas_per_push=MiddleAndMost(quantile(gas, 50), max(gas, default=None)),
         deployment_gas=run.deployment_gas,
         faults_injected=run.faults.injected,
+        personas={f"node{index}": name for index, name in sorted(options.personas.items())},
+        offences_seen=verdict.offences_seen,
+        resumed_ms=_resumed(options, run, rounds),
         longest_gap_ms=rounds.longest_gap_ms(begin_ms, end_ms) if ran else None,  # type: ignore[arg-type]
         price_error_bp=MiddleAndMost(
             _rounded(verdict.price_error_bp_p50), _rounded(verdict.price_error_bp_max)
         ),
         answers_by_status=verdict.statuses,
         rate=options.rate,
+        base_timeout_ms=timing_for(options.rate, options.nodes).base_timeout_ms,
         chain=options.chain,
         seed=options.seed,
         duration_s=round(seconds, 1),
@@ -144,13 +154,31 @@ def summarise(
     )
 
 
-def journals_of(directory: Path, deployment: Deployment | None) -> list[list[Entry]]:
-    """Return what can be read of the members' journals; the auditor judges what cannot."""
+def _resumed(options: Options, run: Run, rounds: Rounds) -> Resumption | None:
+    if not run.faults.outages or run.stopped_ms is None:
+        return None
+    return resumption_of(
+        run.faults.outages,
+        rounds.first_certified_ms,
+        run.stopped_ms,
+        timing_for(options.rate, options.nodes).base_timeout_ms,
+        sum(persona != "crasher" for persona in options.personas.values()),
+    )
+
+
+def journals_of(options: Options, deployment: Deployment | None) -> list[list[Entry]]:
+    """Return what can be read of the honest members' journals; the auditor judges what cannot.
+
+    Those of others tell what they like, such as the time by a clock that is wrong.
+    """
     journals = []
     for member in deployment.members if deployment is not None else ():
+        persona = options.personas.get(member.index)
+        if persona is not None and not PERSONAS[persona].honest:
+            continue
         entries: list[Entry] = []
         with suppress(OSError, OperatorError):
-            entries.extend(read_journal(directory / member.name / "data" / "journal"))
+            entries.extend(read_journal(member.directory.path / "data" / "journal"))
         journals.append(entries)
     return journals
 
@@ -170,7 +198,8 @@ def to_text(summary: Summary) -> str:
         (
             "rounds",
             f"{summary.rounds_certified} certified, {summary.rounds_committed} committed; "
-            f"{_shown(summary.rounds_per_second)} a second of {summary.rate:g}",
+            f"{_shown(summary.rounds_per_second)} a second of {summary.rate:g}; base timeout "
+            f"{summary.base_timeout_ms} ms",
         ),
         ("longest gap", f"{_shown(summary.longest_gap_ms)} ms between certificates"),
         ("answers", statuses or "none"),
@@ -190,6 +219,12 @@ def to_text(summary: Summary) -> str:
         ("certificate → chain", _latency(latency.certificate_to_chain)),
         ("faults injected", str(summary.faults_injected)),
     ]
+    rows += [
+        ("persona", f"{member}: {name}{_offences(summary, member)}")
+        for member, name in summary.personas.items()
+    ]
+    if summary.resumed_ms is not None:
+        rows.append(("resumed", _resumption(summary.resumed_ms)))
     width = max(len(name) for name, _ in rows)
     lines = [f"{name:<{width}}  {text}" for name, text in rows]
     if summary.directory is not None:
@@ -198,6 +233,23 @@ def to_text(summary: Summary) -> str:
     lines += ["", "ok: nothing was violated" if summary.ok else f"NOT OK: {total} violations"]
     lines += [f"  {_violation(violation)}" for violation in summary.violations[:20]]
     return "\n".join(lines)
+
+
+def _offences(summary: Summary, member: str) -> str:
+    kinds = summary.offences_seen.get(member)
+    if not kinds:
+        return ""
+    return "; offences seen: " + ", ".join(f"{count} {kind}" for kind, count in kinds.items())
+
+
+def _resumption(resumed: Resumption) -> str:
+    return (
+        f"p50 {_shown(resumed.p50)} ms, max {_shown(resumed.max)} ms after "
+        f"{resumed.faults} faults; "
+        f"{resumed.within_one_timeout} within {resumed.base_timeout_ms + GRACE_MS} ms, "
+        f"{resumed.late} late; back p50 {_shown(resumed.rejoined_p50)} ms, "
+        f"max {_shown(resumed.rejoined_max)} ms after their return"
+    )
 
 
 def _violation(violation: Violation) -> str:

@@ -24,7 +24,7 @@ class MemberCase:
 
     index: int
     name: str
-    liar: bool
+    honest: bool
     entries: tuple[Entry, ...]
     safety: SafetyState | None
 
@@ -61,7 +61,7 @@ def load_members(directory: Path, manifest: Manifest, network: NetworkFile) -> l
         raise AuditFailed("the manifest names other members than the committee file")
     return [
         _load_member(
-            directory / member.directory / "data", index, member.name, member.liar, network
+            directory / member.directory / "data", index, member.name, member.honest, network
         )
         for index, member in enumerate(manifest.members)
     ]
@@ -75,7 +75,9 @@ def load_network(directory: Path) -> tuple[Manifest, NetworkFile]:
         raise AuditFailed(str(error)) from None
 
 
-def _load_member(data: Path, index: int, name: str, liar: bool, network: NetworkFile) -> MemberCase:
+def _load_member(
+    data: Path, index: int, name: str, honest: bool, network: NetworkFile
+) -> MemberCase:
     if not journal_files(data / "journal"):
         raise AuditFailed(f"{name} has no journal in {data / 'journal'}")
     try:
@@ -87,7 +89,7 @@ def _load_member(data: Path, index: int, name: str, liar: bool, network: Network
     if not entries or entries[0].seq != 0:
         raise AuditFailed(f"the journal of {name} lacks its beginning")
     _check_identity(entries, index, name, network)
-    return MemberCase(index, name, liar, entries, safety)
+    return MemberCase(index, name, honest, entries, safety)
 
 
 def _check_identity(

@@ -45,7 +45,7 @@ def _case(
             index = epoch.index_of(bytes.fromhex(begun[0].bls_key))
             assert index is not None
             name = epoch.member_names[index]
-            members.append(MemberCase(index, name, False, own, _safety(directory, domain)))
+            members.append(MemberCase(index, name, True, own, _safety(directory, domain)))
     chain = ChainRecord(
         network=epoch.context.network.hex(),
         domain=domain.hex(),

@@ -51,7 +51,7 @@ def _honest_observations(case: Case) -> dict[int, _Honest]:
     observed: dict[int, _Honest] = {}
     count = case.network.table.count
     for member in case.members:
-        if member.liar:
+        if not member.honest:
             continue
         for entry in member.entries:
             if isinstance(entry, Signed) and entry.kind == "observation":

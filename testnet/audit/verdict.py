@@ -20,12 +20,16 @@ from testnet.quantiles import quantile
 
 VIOLATIONS_PER_KIND_MAX = 20
 
+OWN_KINDS = frozenset({"equivocation", "not-durable", "halted"})
+"""Breaches of one member's own rules; all others are the network's, whoever brought them about."""
+
 
 class Verdict(Struct, frozen=True):
     """What an audit found. `ok` only if something was certified and nothing is violated.
 
-    `violations` lists the first of each kind, `violations_by_kind` counts them all. Price errors
-    are in basis points, None if there was no price.
+    `violations` lists the first of each kind, `violations_by_kind` counts them all. What members
+    did that are not honest is no violation: `offences_seen` counts it, {member: {kind: number}}.
+    Price errors are in basis points, None if there was no price.
     """
 
     ok: bool
@@ -39,6 +43,7 @@ class Verdict(Struct, frozen=True):
     price_error_bp_p50: float | None
     price_error_bp_max: float | None
     statuses: dict[str, int]
+    offences_seen: dict[str, dict[str, int]] = {}
 
 
 def judge(case: Case) -> Verdict:
@@ -48,8 +53,15 @@ def judge(case: Case) -> Verdict:
     violations: list[Violation] = []
     counts: Counter[str] = Counter()
 
+    traitors = {member.name for member in case.members if not member.honest}
+    offences: dict[str, Counter[str]] = {name: Counter() for name in sorted(traitors)}
+
     def take(found: Iterable[Violation]) -> None:
         for violation in found:
+            # Only what a member did by itself is laid at its door.
+            if violation.member in traitors and violation.kind in OWN_KINDS:
+                offences[violation.member][violation.kind] += 1
+                continue
             counts[violation.kind] += 1
             if counts[violation.kind] <= VIOLATIONS_PER_KIND_MAX:
                 violations.append(violation)
@@ -82,6 +94,7 @@ def judge(case: Case) -> Verdict:
         price_error_bp_p50=quantile(prices.errors_bp, 50),
         price_error_bp_max=max(prices.errors_bp, default=None),
         statuses=_statuses(case, reports),
+        offences_seen={name: dict(kinds) for name, kinds in offences.items() if kinds},
     )
 
 

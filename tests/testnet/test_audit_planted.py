@@ -228,7 +228,7 @@ def written(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, History]:
         seed=MARKET.seed,
         origin_ms=MARKET.origin_ms,
         start_minute=MARKET.start_minute,
-        members=tuple(MemberEntry(m.name, m.name, False) for m in deployment.members),
+        members=tuple(MemberEntry(m.name, m.name) for m in deployment.members),
         chain=ChainEntry("embedded", 31_337, "0x" + "11" * 20),
     )
     save_manifest(directory, manifest)
@@ -509,17 +509,58 @@ def test_a_member_that_votes_twice_in_a_view(history: History) -> None:
 
 
 def test_a_member_that_times_out_twice_in_a_view(history: History) -> None:
+    time_out_twice(history, 1)
+    assert kinds(audit(history.directory)) == {"equivocation"}
+
+
+def time_out_twice(history: History, member: int) -> None:
     view = ROUNDS + 1
-    journal = history.journal(1)
+    journal = history.journal(member)
     for high_qc_view in (ROUNDS - 1, ROUNDS):
         timed_out = history.safety(history.rounds[-1], timeout=(view, high_qc_view))
         journal.persisted(timed_out)
-        share = history.signer(1).timeout(view, high_qc_view)
+        share = history.signer(member).timeout(view, high_qc_view)
         journal.signed_timeout(history.domain, view, high_qc_view, share)
     journal.close()
-    with Store.open(history.data(1)) as store:
+    with Store.open(history.data(member)) as store:
         store.save_safety(timed_out)
+
+
+def test_what_a_persona_signs_twice_is_seen_and_no_violation(history: History) -> None:
+    make_persona(history, 1, "equivocator", honest=False)
+    time_out_twice(history, 1)
+    verdict = audit(history.directory)
+    assert verdict.ok
+    assert verdict.offences_seen == {"node1": {"equivocation": 1}}
+    # Another member that does the same beside it is found all the same.
+    time_out_twice(history, 2)
+    verdict = audit(history.directory)
+    assert verdict.violations_by_kind == {"equivocation": 1}
+    assert [violation.member for violation in verdict.violations] == ["node2"]
+    assert verdict.offences_seen == {"node1": {"equivocation": 1}}
+
+
+def test_a_persona_that_keeps_the_rules_is_held_to_them(history: History) -> None:
+    make_persona(history, 1, "crasher", honest=True)
+    time_out_twice(history, 1)
     assert kinds(audit(history.directory)) == {"equivocation"}
+
+
+def test_two_reports_are_a_violation_whoever_signed_them(history: History) -> None:
+    view = ROUNDS + 1
+    for salt in (0, 1):
+        made = history.certify(view, history.prices(view), history.rounds[-1], salt=salt)
+        plant_certified(history, made)
+    for member in range(3):
+        make_persona(history, member, "equivocator", honest=False)
+    assert "two-reports" in kinds(audit(history.directory))
+
+
+def make_persona(history: History, member: int, persona: str, *, honest: bool) -> None:
+    manifest = load_manifest(history.directory)
+    members = list(manifest.members)
+    members[member] = msgspec.structs.replace(members[member], persona=persona, honest=honest)
+    save_manifest(history.directory, msgspec.structs.replace(manifest, members=tuple(members)))
 
 
 def test_a_member_that_votes_after_its_timeout(history: History) -> None:
@@ -556,10 +597,7 @@ def test_what_liars_observe_widens_no_range(history: History) -> None:
         history.hold(journal, made)
         journal.close()
     assert audit(history.directory).ok
-    manifest = load_manifest(history.directory)
-    members = list(manifest.members)
-    members[1] = msgspec.structs.replace(members[1], liar=True)
-    save_manifest(history.directory, msgspec.structs.replace(manifest, members=tuple(members)))
+    make_persona(history, 1, "liar", honest=False)
     assert kinds(audit(history.directory)) == {"dishonest-range"}
 
 

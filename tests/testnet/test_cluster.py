@@ -92,6 +92,47 @@ def test_prices_stay_right_through_all_faults_at_once(directory: Path) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize(
+    ("nodes", "duration", "personas"),
+    [
+        # Eleven personas, of which two members each are one after the other.
+        (7, 58, {"turncoat": 2}),
+        (10, 20, {"crasher": 1, "clock-skewed": 1, "drifter": 1}),
+    ],
+)
+def test_f_byzantine_members_break_no_promise(
+    directory: Path, nodes: int, duration: int, personas: dict[str, int]
+) -> None:
+    faults = [f"--fault={persona}:{count}" for persona, count in personas.items()]
+    process = start(directory, "--nodes", str(nodes), "--duration", str(duration), *faults)
+    summary = last_line(process)
+    assert summary["violations"] == []
+    assert summary["ok"] is True
+    assert process.returncode == 0
+    assert int(str(summary["faults_injected"])) >= sum(personas.values())
+    assert int(str(summary["rounds_certified"])) > 10
+    offences = summary["offences_seen"]
+    assert isinstance(offences, dict)
+    if "turncoat" in personas:
+        assert len(offences) == 2
+        assert all(kinds["equivocation"] > 0 for kinds in offences.values())
+    else:
+        assert offences == {}
+
+
+@pytest.mark.slow
+def test_the_network_goes_on_through_chaos(directory: Path) -> None:
+    summary = last_line(start(directory, "--duration", "30", "--fault", "chaos"))
+    assert summary["violations"] == []
+    assert summary["ok"] is True
+    resumed = summary["resumed_ms"]
+    assert isinstance(resumed, dict)
+    # How fast is for whoever reads the summary: here other processes may have the cores.
+    assert resumed["faults"] >= 2
+    assert resumed["max"] is not None
+
+
+@pytest.mark.slow
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_a_signal_stops_it_in_order(directory: Path, number: signal.Signals) -> None:
     process = start(directory)

@@ -157,6 +157,11 @@ def test_faults_are_read_from_the_command_line() -> None:
     assert parse_fault("kill-leader", venues) == FaultOrder("kill-leader")
     assert parse_fault("dead-exchange", venues).venues == ("binance", "gemini")
     assert parse_fault("dead-exchange:okx,okx", venues).venues == ("okx",)
-    for text in ("", "liar:3", "dead-exchange:", "dead-exchange:mtgox", "Liar"):
+    assert parse_fault("liar", venues) == FaultOrder("persona", persona="liar")
+    assert parse_fault("stale:3", venues).count == 3
+    for text in ("", "chaos:2", "dead-exchange:", "dead-exchange:mtgox", "Liar"):
         with pytest.raises(ValueError, match=r"there (is|are)"):
+            parse_fault(text, venues)
+    for text in ("liar:", "liar:0", "liar:-1", "liar:²", "liar:99999"):
+        with pytest.raises(ValueError, match="how many members"):
             parse_fault(text, venues)
