@@ -14,7 +14,6 @@ from typing import TYPE_CHECKING, Protocol
 import structlog
 import trio
 
-from aggregation.encoding import words_of
 from aggregation.observation import ObservationBody
 from consensus import effects as fx
 from consensus import messages as wire
@@ -604,7 +603,7 @@ class Runtime:
                 effect.block,
                 self._context.id_of(effect.block.justify),
                 effect.qc,
-                words_of(agreed_in(effect.state)) if is_priced(effect.block) else (),
+                agreed_in(effect.state).words if is_priced(effect.block) else (),
             )
         sent_ns = self._observed_ns.get(effect.block.view)
         latency_ns = None if sent_ns is None else time.monotonic_ns() - sent_ns
