@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cached_property
 from struct import Struct
 
 from aggregation.digests import TAG_STATE, keccak
@@ -72,17 +73,31 @@ class FeedState:
         )
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class AgreedState:
-    """The agreed answers after one block, in table order, and the time they are of (Unix ms)."""
+    """The agreed answers after one block, in table order, and the time they are of (Unix ms).
+
+    What follows from a state is asked for several times in a round, and kept with it.
+    """
 
     observed_at_ms: int
     feeds: tuple[FeedState, ...]
 
     def encode(self) -> bytes:
         """Return the canonical form: observed_at_ms u64 | count u16 | fixed-width feed states."""
+        return self._encoded
+
+    @cached_property
+    def _encoded(self) -> bytes:
         head = _HEAD.pack(self.observed_at_ms, len(self.feeds))
         return head + b"".join([feed.encode() for feed in self.feeds])
+
+    @cached_property
+    def words(self) -> tuple[int, ...]:
+        """The words of the answers, as reports hold them."""
+        from aggregation.encoding import words_of  # which knows states
+
+        return words_of(self)
 
     @staticmethod
     def decode(encoded: bytes) -> "AgreedState":
@@ -110,6 +125,10 @@ class AgreedState:
 
     def digest(self) -> bytes:
         """Return the state digest, which is part of a block's link."""
+        return self._digest
+
+    @cached_property
+    def _digest(self) -> bytes:
         return keccak(TAG_STATE + self.encode())
 
 

@@ -629,6 +629,7 @@ class Node:
         """Close the files; what the store holds is made durable."""
         self._journal.close()
         self._archive.close()
+        self._telemetry.close()
         self._store.close()
 
 

@@ -12,7 +12,7 @@ import msgspec
 from msgspec import Struct
 
 from aggregation.advance import advance
-from aggregation.encoding import feed_root, words_of
+from aggregation.encoding import feed_root
 from aggregation.observation import (
     Observation,
     ObservationBody,
@@ -164,7 +164,7 @@ class AggregationRule:
         except ValueError as error:
             raise InvalidPayload(f"observations that lead to no answers: {error}") from None
         state: AgreedState | DecidedState = agreed
-        root = Digest(feed_root(words_of(agreed)))
+        root = Digest(feed_root(agreed.words))
         if isinstance(parent_state, DecidedState):
             if content.change is not None:
                 raise InvalidPayload("a change in an epoch whose successor is decided")

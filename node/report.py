@@ -112,7 +112,7 @@ class _CalldataFile(Struct, frozen=True, forbid_unknown_fields=True):
     push: _HexText
 
 
-class _ReportFile(Struct, frozen=True, forbid_unknown_fields=True):
+class _ReportFile(Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
     network: _Bytes32
     epoch: _Integer
     header: _HeaderFile
@@ -125,6 +125,7 @@ class _ReportFile(Struct, frozen=True, forbid_unknown_fields=True):
     calldata: _CalldataFile | None = None
 
 
+_encoder = msgspec.json.Encoder()
 _decoder = msgspec.json.Decoder(_ReportFile)
 
 
@@ -138,6 +139,12 @@ class ReportFile:
 
 def report_to_json(report: Report, push_calldata: bytes | None = None) -> dict[str, object]:
     """Return the JSON form of a report, in JSON's own types, with the calldata that pushes it."""
+    built: dict[str, object] = msgspec.json.decode(encode_report(report, push_calldata))
+    return built
+
+
+def encode_report(report: Report, push_calldata: bytes | None = None) -> bytes:
+    """Return the JSON form of a report as it is sent and kept."""
     header = report.header
     form = _ReportFile(
         network=_hex(report.network),
@@ -153,10 +160,7 @@ def report_to_json(report: Report, push_calldata: bytes | None = None) -> dict[s
         answers=tuple(_answer_file(answer) for answer in report.answers),
         calldata=None if push_calldata is None else _CalldataFile(_hex(push_calldata)),
     )
-    built: dict[str, object] = msgspec.json.decode(msgspec.json.encode(form))
-    if built["calldata"] is None:
-        del built["calldata"]
-    return built
+    return _encoder.encode(form)
 
 
 def report_from_json(data: bytes | str | Mapping[str, object]) -> ReportFile:

@@ -14,7 +14,6 @@ from typing import TYPE_CHECKING, Protocol
 import structlog
 import trio
 
-from aggregation.encoding import words_of
 from aggregation.observation import ObservationBody
 from consensus import effects as fx
 from consensus import messages as wire
@@ -427,7 +426,6 @@ class Runtime:
                 case fx.SetCheckpointTimer(duration_ms=duration_ms):
                     self._nursery.start_soon(
                         self._after,
-                        trio.CancelScope(),
                         duration_ms,
                         lambda: self._core.on_checkpoint_timer(wall_clock_ms()),
                     )
@@ -605,7 +603,7 @@ class Runtime:
                 effect.block,
                 self._context.id_of(effect.block.justify),
                 effect.qc,
-                words_of(agreed_in(effect.state)) if is_priced(effect.block) else (),
+                agreed_in(effect.state).words if is_priced(effect.block) else (),
             )
         sent_ns = self._observed_ns.get(effect.block.view)
         latency_ns = None if sent_ns is None else time.monotonic_ns() - sent_ns

@@ -7,11 +7,12 @@ import time
 from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from functools import cache
 
 import msgspec
 import structlog
 
-from aggregation.encoding import decode_confidence_ppm, encode_confidence_up, words_of
+from aggregation.encoding import decode_confidence_ppm, encode_confidence_up
 from aggregation.observation import ObservationBody
 from aggregation.state import AgreedState
 from aggregation.status import Status
@@ -32,9 +33,9 @@ from node.epoch_state import agreed_in
 from node.metrics import Metrics
 from node.observer import Observer
 from node.payload import decode_body, decode_payload, is_priced
-from node.report import Report, answers_of, report_to_json
+from node.report import Report, answers_of, encode_report
 from node.running_epoch import RunningEpoch
-from node.store import Store, StoredReport
+from node.store import Archivist, Store, StoredReport
 
 LATENCIES_KEPT = 1024
 _NS_PER_MS = 1_000_000
@@ -83,6 +84,7 @@ class Telemetry:
     ) -> None:
         self._observer = observer
         self._store = store
+        self._archivist = Archivist(store)
         self._metrics = metrics
         self._on_report = on_report
         self.begin(epoch, identity)
@@ -116,6 +118,10 @@ class Telemetry:
     def member(self) -> str | None:
         """The node's own name in the epoch, if it is a member."""
         return self._identity.member
+
+    def close(self) -> None:
+        """Archive what waits to be."""
+        self._archivist.close()
 
     @property
     def silent_ms(self) -> int | None:
@@ -158,12 +164,12 @@ class Telemetry:
         if not is_priced(block):
             return
         header = block.header
-        report, body = self._archive(block_id, block, qc, agreed, final=False)
+        report, text = self._archive(block_id, block, qc, agreed, final=False)
         place = (self._context.epoch, header.view)
         newest = self._latest is None or place > (self._latest.epoch, self._latest.view)
         if newest:
             self._latest = PublishedReport(
-                self._context.epoch, header.view, block_id, header.observed_at_ms, False, body
+                self._context.epoch, header.view, block_id, header.observed_at_ms, False, text
             )
             self._note_answers(agreed)
             self._observers = self._priced_by(block)
@@ -171,8 +177,8 @@ class Telemetry:
 
     def _archive(
         self, block_id: bytes, block: Block, qc: QC, agreed: AgreedState, *, final: bool
-    ) -> tuple[Report, bytes]:
-        words = words_of(agreed)
+    ) -> tuple[Report, Callable[[], bytes]]:
+        words = agreed.words
         header = block.header
         report = Report(
             network=self._context.network,
@@ -185,19 +191,19 @@ class Telemetry:
             answers=answers_of(words, self._feeds),
             signers=tuple(self._names[signer] for signer in signers_of(qc.bitmap)),
         )
-        body = msgspec.json.encode(report_to_json(report))
-        self._store.save_report(
-            StoredReport(
-                self._context.epoch, header.view, block_id, header.observed_at_ms, final, body
-            )
+        epoch = self._context.epoch
+        # Made once, by whoever asks first: the archive's thread, as a rule.
+        text = cache(lambda: encode_report(report))
+        self._archivist.save(
+            lambda: StoredReport(epoch, header.view, block_id, header.observed_at_ms, final, text())
         )
-        return report, body
+        return report, text
 
     def recovered(self, block_id: bytes, block: Block, qc: QC, state: State) -> None:
         """Archive a report that was certified while this node was away."""
         if is_priced(block):
             self._archive(block_id, block, qc, agreed_in(state), final=True)
-            self._store.mark_report_final(self._context.epoch, block.view)
+            self._archivist.mark_final(self._context.epoch, block.view)
 
     def gaps_changed(self) -> None:
         """Note that what the node skipped is less than before."""
@@ -207,7 +213,7 @@ class Telemetry:
         """Note a final block."""
         self._committed += 1
         self._height = block.height
-        self._store.mark_report_final(self._context.epoch, block.view)
+        self._archivist.mark_final(self._context.epoch, block.view)
         if self._latest is not None and self._latest.id == block_id:
             self._latest = replace(self._latest, final=True)
         for observed in decode_payload(block.payload):

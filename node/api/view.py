@@ -1,6 +1,7 @@
 """What the node shows of itself: immutable snapshots, made by the consensus side, read anywhere."""
 
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
@@ -20,14 +21,19 @@ STATUS_CODES: dict[FeedStatus, int] = {
 
 @dataclass(frozen=True, slots=True)
 class PublishedReport:
-    """A certified report ready to be served: `body` is the JSON of the report file."""
+    """A certified report ready to be served; `text` is or makes the JSON of the report file."""
 
     epoch: int
     view: int
     id: bytes
     observed_at_ms: int
     final: bool
-    body: bytes
+    text: bytes | Callable[[], bytes]
+
+    @property
+    def body(self) -> bytes:
+        """The JSON of the report file."""
+        return self.text if isinstance(self.text, bytes) else self.text()
 
 
 @dataclass(frozen=True, slots=True)

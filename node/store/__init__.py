@@ -2,6 +2,7 @@
 
 from node.store.admission import safety_for_start
 from node.store.archive import ArchiveReader, StoredReport
+from node.store.archivist import Archivist
 from node.store.errors import (
     ForeignStore,
     NewMemberRefused,
@@ -19,6 +20,7 @@ from node.store.store import Evidence, Gap, Head, Retention, Store
 
 __all__ = [
     "ArchiveReader",
+    "Archivist",
     "Evidence",
     "ForeignStore",
     "Gap",

@@ -2,6 +2,7 @@
 
 import sqlite3
 import threading
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -58,19 +59,31 @@ class Archive:
     def save(self, report: StoredReport) -> bool:
         """Keep a report; return False, and keep the first, if its view has one already."""
         with self._database.transaction():
-            added = self._database.write(
-                f"INSERT OR IGNORE INTO report ({_COLUMNS}) VALUES (?, ?, ?, ?, ?, ?)",
-                (
-                    report.epoch,
-                    report.view,
-                    report.id,
-                    report.observed_at_ms,
-                    int(report.final),
-                    report.body,
-                ),
-            )
-            if added:
-                self._prune(report.observed_at_ms)
+            return self._save(report)
+
+    def keep(self, work: Iterable[StoredReport | tuple[int, int]]) -> None:
+        """Keep reports and mark others, by epoch and view, as final: in one transaction."""
+        with self._database.transaction():
+            for one in work:
+                if isinstance(one, StoredReport):
+                    self._save(one)
+                else:
+                    self._mark_final(*one)
+
+    def _save(self, report: StoredReport) -> bool:
+        added = self._database.write(
+            f"INSERT OR IGNORE INTO report ({_COLUMNS}) VALUES (?, ?, ?, ?, ?, ?)",
+            (
+                report.epoch,
+                report.view,
+                report.id,
+                report.observed_at_ms,
+                int(report.final),
+                report.body,
+            ),
+        )
+        if added:
+            self._prune(report.observed_at_ms)
         return added > 0
 
     def _prune(self, newest_ms: int) -> None:
@@ -93,12 +106,15 @@ class Archive:
     def mark_final(self, epoch: int, view: int) -> bool:
         """Note that a report's block is final; return False if the report is not here."""
         with self._database.transaction():
-            return (
-                self._database.write(
-                    "UPDATE report SET final = 1 WHERE epoch = ? AND view = ?", (epoch, view)
-                )
-                > 0
+            return self._mark_final(epoch, view)
+
+    def _mark_final(self, epoch: int, view: int) -> bool:
+        return (
+            self._database.write(
+                "UPDATE report SET final = 1 WHERE epoch = ? AND view = ?", (epoch, view)
             )
+            > 0
+        )
 
     def close(self) -> None:
         """Close the file."""

@@ -2,7 +2,7 @@
 
 import secrets
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -105,6 +105,8 @@ class Store:
     def __init__(self, directory: Path, retention: Retention, *, create: bool) -> None:
         """Use `Store.create` and `Store.open`."""
         self._mutex = threading.Lock()
+        # Of its own: a vote that is to be made durable never waits for the archive.
+        self._archive_mutex = threading.Lock()
         self._retention = retention
         self._pending_writes = 0
         self._saved: dict[bytes, SafetyState] = {}
@@ -564,12 +566,17 @@ class Store:
 
     def save_report(self, report: StoredReport) -> bool:
         """Archive a report; return False, and keep the first, if its view has one already."""
-        with self._mutex:
+        with self._archive_mutex:
             return self._archive.save(report)
+
+    def archive(self, work: Iterable[StoredReport | tuple[int, int]]) -> None:
+        """Archive reports and note that those of other epochs and views are final, at once."""
+        with self._archive_mutex:
+            self._archive.keep(work)
 
     def mark_report_final(self, epoch: int, view: int) -> bool:
         """Note that a report's block is final; return False if the report is not archived."""
-        with self._mutex:
+        with self._archive_mutex:
             return self._archive.mark_final(epoch, view)
 
     def save_evidence(self, domain: bytes, kind: str, member: int, view: int, data: bytes) -> bool:

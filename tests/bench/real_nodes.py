@@ -11,12 +11,13 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 
 import psutil
 
 from node.config import ChainSection, EndpointSection
-from node.journal import Certified, Signed, read_journal
+from node.journal import Certified, Committed, Signed, read_journal
 from node.node_directory import NodeDirectory
 from testnet.deployment import PORTS_PER_NODE, Deployment, configure, make_network
 from testnet.ports import free_ports
@@ -25,6 +26,7 @@ NO_CHAIN = ChainSection(
     name="none", rpc_urls=["http://127.0.0.1:1"], chain_id=1, oracle="0x" + "11" * 20, publish=False
 )
 STOP_SECONDS_MAX = 10.0
+DELAYING_PROXY = Path(__file__).with_name("delaying_proxy.py")
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,6 +36,8 @@ class Measured:
     rounds: int
     latency_ms: Sequence[float]
     cpu_ms: float
+    commit_ms: Sequence[float] = ()
+    """From an own observation to the commit of its round."""
 
 
 class Cluster:
@@ -73,6 +77,7 @@ class Cluster:
         ended, ended_ms = self._cpu_s(), time.time_ns() // 1_000_000
         views: set[int] = set()
         latency_ms: list[float] = []
+        commit_ms: list[float] = []
         for directory in self._directories:
             inside = {
                 view: latency
@@ -81,7 +86,26 @@ class Cluster:
             }
             views |= inside.keys()
             latency_ms += inside.values()
-        return Measured(len(views), sorted(latency_ms), (ended - begun) * 1000)
+            committed = _since_observed(directory, Committed)
+            commit_ms += [ms for at_ms, ms in committed.values() if begun_ms <= at_ms < ended_ms]
+        cpu_ms = (ended - begun) * 1000
+        return Measured(len(views), sorted(latency_ms), cpu_ms, sorted(commit_ms))
+
+    def kill(self, member: int) -> None:
+        """End a member's process without a word."""
+        self._nodes[member].kill()
+        self._nodes[member].wait()
+
+    def greatest_gap_ms(self, seconds: float) -> float:
+        """Return the longest time in the next seconds in which no round was certified anywhere."""
+        begun_ms = time.time_ns() // 1_000_000
+        time.sleep(seconds)
+        first: dict[int, int] = {}
+        for directory in self._directories:
+            for view, (at_ms, _) in _certified(directory).items():
+                first[view] = min(at_ms, first.get(view, at_ms))
+        moments = [at_ms for at_ms in sorted(first.values()) if at_ms >= begun_ms]
+        return float(max(later - at for at, later in pairwise([begun_ms, *moments])))
 
     def _cpu_s(self) -> float:
         times = [process.cpu_times() for process in self._processes]
@@ -90,22 +114,30 @@ class Cluster:
 
 def _certified(directory: NodeDirectory) -> Mapping[int, tuple[int, float]]:
     """Return by view when the node held its certificate (Unix ms), and how long that took (ms)."""
+    return _since_observed(directory, Certified)
+
+
+def _since_observed(
+    directory: NodeDirectory, kind: type[Certified] | type[Committed]
+) -> Mapping[int, tuple[int, float]]:
     observed: dict[int, int] = {}
-    certified: dict[int, tuple[int, float]] = {}
+    found: dict[int, tuple[int, float]] = {}
     for entry in read_journal(directory.path / "data" / "journal"):
-        match entry:
-            case Signed(kind="observation", view=view, t_ms=at_ms):
-                observed[view] = at_ms
-            case Certified(view=view, t_ms=at_ms) if view in observed:
-                certified[view] = (at_ms, float(at_ms - observed[view]))
-            case _:
-                pass
-    return certified
+        if isinstance(entry, Signed) and entry.kind == "observation":
+            observed[entry.view] = entry.t_ms
+        elif isinstance(entry, kind) and entry.view in observed:
+            found[entry.view] = (entry.t_ms, float(entry.t_ms - observed[entry.view]))
+    return found
 
 
 @contextmanager
-def running(n: int, rate: float, quotes_per_second: float, root: Path) -> Iterator[Cluster]:
-    """Run exchanges and n nodes in fresh directories under `root`; end them afterwards."""
+def running(
+    n: int, rate: float, quotes_per_second: float, root: Path, delay_ms: float = 0
+) -> Iterator[Cluster]:
+    """Run exchanges and n nodes in fresh directories under `root`; end them afterwards.
+
+    With a delay, whatever members say to each other arrives so much later.
+    """
     origin_ms, market = (
         str(time.time_ns() // 1_000_000),
         [sys.executable, "-m", "testnet.exchanges"],
@@ -116,10 +148,13 @@ def running(n: int, rate: float, quotes_per_second: float, root: Path) -> Iterat
         stderr=subprocess.DEVNULL,
     )
     nodes: list[subprocess.Popen[bytes]] = []
+    proxies: list[subprocess.Popen[bytes]] = []
     try:
         assert exchanges.stdout is not None
         deployment = _deploy(n, rate, json.loads(exchanges.stdout.readline()), root)
         directories = [member.directory for member in deployment.members]
+        if delay_ms:
+            proxies.append(_delay(deployment, delay_ms))
         for directory in directories:
             with (directory.path / "log").open("w") as log:
                 command = [sys.executable, "-m", "node.cli", "run"]
@@ -132,7 +167,7 @@ def running(n: int, rate: float, quotes_per_second: float, root: Path) -> Iterat
                 )
         yield Cluster(directories, nodes, exchanges)
     finally:
-        _stop([*nodes, exchanges])
+        _stop([*nodes, exchanges, *proxies])
 
 
 def _deploy(n: int, rate: float, exchanges: dict[str, object], root: Path) -> Deployment:
@@ -145,6 +180,29 @@ def _deploy(n: int, rate: float, exchanges: dict[str, object], root: Path) -> De
     }
     configure(deployment, endpoints, NO_CHAIN)
     return deployment
+
+
+def _delay(deployment: Deployment, delay_ms: float) -> subprocess.Popen[bytes]:
+    """Put a proxy before each member, and tell the others to dial that."""
+    real = [member.ports.p2p for member in deployment.members]
+    fronts = dict(zip(real, free_ports(len(real)), strict=True))
+    for member in deployment.members:
+        path = member.directory.config_file
+        text = path.read_text()
+        for port, front in fronts.items():
+            if port != member.ports.p2p:
+                text = text.replace(f"/tcp/{port}", f"/tcp/{front}")
+        path.write_text(text)
+    proxy = subprocess.Popen(
+        [
+            *(sys.executable, str(DELAYING_PROXY), str(delay_ms)),
+            *(f"{front}:{port}" for port, front in fronts.items()),
+        ],
+        stdout=subprocess.PIPE,
+    )
+    assert proxy.stdout is not None
+    proxy.stdout.readline()
+    return proxy
 
 
 def _stop(processes: Sequence[subprocess.Popen[bytes]]) -> None:
