@@ -958,6 +958,33 @@ class Links:
         self.drops.append(member)
 
 
+async def test_answers_to_a_newcomer_are_of_the_epoch_they_were_asked_for(
+    world: World, tmp_path: Path
+) -> None:
+    """All peers are asked; who answers later must not seem to lie about the epoch after it."""
+    successor = world.successor(epoch_file.to_document(world.next_file()))
+    peers = [peer_number(member.ed25519_key) for member in world.epoch.members]
+    with Store.create(tmp_path / "store") as store, trio.fail_after(20):
+        links = Links()
+        board = Switchboard(links, store, [])
+        answers = board.join()
+        async with trio.open_nursery() as nursery:
+            await nursery.start(board.run, peers)
+            for peer in peers[:2]:
+                await links.give(peer, sealed(0, successor))
+            got = [await answers.receive() for _ in range(2)]
+            assert sorted(got, key=lambda one: peers.index(one[0])) == [
+                (peer, 0, successor) for peer in peers[:2]
+            ]
+            store.save_successor(world.epoch.context.domain, encode_successor(successor))
+            board.end(world.epoch)
+            await links.give(peers[2], sealed(0, successor))
+            await links.give(peers[3], sealed(1, successor))
+            assert await answers.receive() == (peers[3], 1, successor)
+            assert not links.drops
+            nursery.cancel_scope.cancel()
+
+
 async def test_frames_find_their_epoch(world: World, tmp_path: Path) -> None:
     successor = world.successor(epoch_file.to_document(world.next_file()))
     following = world.epoch.next(successor)
@@ -1001,7 +1028,7 @@ async def test_frames_find_their_epoch(world: World, tmp_path: Path) -> None:
             got = [await second.receive_from(1) for _ in range(64)]
             assert got[-1] == b"early 199"
             links.sent.clear()
-            for member in (0, 3):
+            for member in (0, 2, 3):
                 nursery.start_soon(take, second, member, trio.CancelScope())
             # Whoever is behind is told how its epoch ended, but not at any rate.
             share = wire.HandoverShare(bytes(32), bytes(32), 1, bytes(96))
