@@ -11,10 +11,11 @@ from dataclasses import dataclass
 
 from blspy import G2Element, PopSchemeMPL
 
+from aggregation.observation import body_bytes
 from consensus.committee import EpochContext, bitmap_of
 from consensus.digests import keccak
 from consensus.handover import approval_digest
-from consensus.messages import Candidate, Change
+from consensus.messages import PAYLOAD_BYTES_MAX, Candidate, Change
 from node.epoch_file import EpochFile, check_names, from_document
 from node.errors import CheckFailed, NetworkFileError
 from node.running_epoch import RunningEpoch
@@ -22,6 +23,10 @@ from node.store import Store
 
 DOCUMENT_EVERY_SECONDS = 5.0
 """A member's new document is checked no more often: it takes some milliseconds per member in it."""
+
+OBSERVED_BYTES = 128
+CHANGE_BYTES = 512
+"""At most so much is around an observation's body, and around a document, in a block."""
 
 TURNS_MAX = 8
 TURNS_SECONDS = 10.0
@@ -110,6 +115,14 @@ class Candidates:
             raise NetworkFileError(
                 f"the configuration ended {(now_ms - file.valid_until_ms) // 1000} s ago: make it "
                 "anew with more --valid-days"
+            )
+        room = PAYLOAD_BYTES_MAX - self._context.q * (
+            body_bytes(self._epoch.table.count) + OBSERVED_BYTES
+        )
+        if len(document) + CHANGE_BYTES > room:
+            raise NetworkFileError(
+                f"packed it has {len(document)} bytes; a block with a quorum's observations has "
+                f"room for {max(0, room - CHANGE_BYTES)}: remove members or feeds"
             )
         file.check_proofs()
         return file

@@ -365,7 +365,9 @@ class Node:
             for peer in self._addresses:
                 self._board.ask_successor(peer, epoch.context.epoch)
             with trio.move_on_after(JOIN_EVERY_SECONDS):
-                peer, successor = await answers.receive()
+                peer, of_epoch, successor = await answers.receive()
+                if of_epoch != epoch.context.epoch:
+                    continue  # Another peer's answer came first.
                 try:
                     await trio.to_thread.run_sync(epoch.check, successor)
                 except InvalidMessage as error:

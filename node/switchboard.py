@@ -137,7 +137,7 @@ class Switchboard:
         self._serving: dict[int, trio.CancelScope] = {}
         self._receiving: dict[int, trio.CancelScope] = {}
         self._nursery: trio.Nursery
-        self._joining: trio.MemorySendChannel[tuple[int, wire.Successor]] | None = None
+        self._joining: trio.MemorySendChannel[tuple[int, int, wire.Successor]] | None = None
         self.informed: set[int] = set()
         """Peers that were given the proof of how the newest epoch that is over ended."""
         self.ignored = 0
@@ -174,9 +174,9 @@ class Switchboard:
             self._asked[peer] = now
             self.links.send(peer, sealed(epoch, wire.SuccessorRequest()))
 
-    def join(self) -> trio.MemoryReceiveChannel[tuple[int, wire.Successor]]:
-        """Return where the answers of peers come while no epoch runs here."""
-        self._joining, answers = trio.open_memory_channel[tuple[int, wire.Successor]](16)
+    def join(self) -> trio.MemoryReceiveChannel[tuple[int, int, wire.Successor]]:
+        """Return where peers' answers come while no epoch runs here: peer, epoch, how it ended."""
+        self._joining, answers = trio.open_memory_channel[tuple[int, int, wire.Successor]](16)
         return answers
 
     async def run(
@@ -244,7 +244,7 @@ class Switchboard:
         elif epoch in self._ended:
             self._answer(peer, self._ended[epoch], body, self._nursery)
         elif epoch == self._next and self._joining is not None:
-            self._take_answer(peer, body)
+            self._take_answer(peer, epoch, body)
         elif epoch == self._next:
             self._wait(peer, epoch, body)  # Between two epochs.
         elif epoch > self._next:
@@ -305,11 +305,11 @@ class Switchboard:
             certificate = decode_successor(stored).certificate
             self.links.send(peer, sealed(epoch.context.epoch, certificate))
 
-    def _take_answer(self, peer: int, body: bytes) -> None:
+    def _take_answer(self, peer: int, epoch: int, body: bytes) -> None:
         if self._joining is not None:
             message = wire.decode(body)
             if isinstance(message, wire.Successor):
                 try:
-                    self._joining.send_nowait((peer, message))
+                    self._joining.send_nowait((peer, epoch, message))
                 except trio.WouldBlock:
                     self.ignored += 1

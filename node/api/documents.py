@@ -80,6 +80,7 @@ def public_status(
                 "chain": chain.chain,
                 "chain_id": chain.chain_id,
                 "oracle": chain.oracle,
+                "stored_epoch": chain.stored_epoch,
                 "stored_view": chain.stored_view,
                 "stored_observed_at_ms": chain.stored_observed_at_ms,
             }

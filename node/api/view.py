@@ -133,6 +133,7 @@ class ChainView:
     cost_wei: int = 0
     pending_since_ms: int | None = None
     dry: bool = False
+    stored_epoch: int | None = None
 
     @classmethod
     def of(cls, status: "ChainStatus") -> "ChainView":
@@ -158,6 +159,7 @@ class ChainView:
             cost_wei=status.cost_wei,
             pending_since_ms=status.pending_since_ms,
             dry=status.dry,
+            stored_epoch=status.stored_epoch,
         )
 
 

@@ -7,8 +7,8 @@ from node.store.errors import SafetyRegression
 def refuse_regression(stored: SafetyState, new: SafetyState) -> None:
     """Raise `SafetyRegression` if the new state forgets what the stored one remembers.
 
-    It may only move forwards: views never fall, and within one view neither the vote nor the
-    timeout changes.
+    It may only move forwards: views never fall, within one view neither the vote nor the timeout
+    changes, and in an epoch that is closed nothing does that is signed.
     """
     for name in ("last_voted_view", "last_proposed_view"):
         if getattr(new, name) < getattr(stored, name):
@@ -31,3 +31,14 @@ def refuse_regression(stored: SafetyState, new: SafetyState) -> None:
         )
     if stored.closed and not new.closed:
         raise SafetyRegression("a closed epoch would be opened again")
+    if stored.closed and _signed(new) != _signed(stored):
+        raise SafetyRegression("something would be signed in a closed epoch")
+
+
+def _signed(safety: SafetyState) -> tuple[object, ...]:
+    return (
+        safety.last_voted_view,
+        safety.last_vote,
+        safety.last_timeout,
+        safety.last_proposed_view,
+    )

@@ -39,7 +39,13 @@ from feeds.catalogue import load_catalogue
 from node import epoch_file, epoch_history, network_file
 from node.api.server import ApiServer, Listeners
 from node.api.view import ViewCell
-from node.candidates import TURNS_MAX, TURNS_SECONDS, Candidates
+from node.candidates import (
+    CHANGE_BYTES,
+    OBSERVED_BYTES,
+    TURNS_MAX,
+    TURNS_SECONDS,
+    Candidates,
+)
 from node.cli import main
 from node.epoch_file import EpochFile
 from node.epoch_history import EpochHistory, EpochPage, decode_page, entry_of, follow
@@ -448,6 +454,25 @@ def test_what_no_member_stands_for(world: World, tmp_path: Path) -> None:
         with pytest.raises(NetworkFileError, match="keeps its name"):
             candidates.approve(swapped.configuration.hash, NOW_MS)
         assert candidates.change() is None
+
+
+def test_a_change_that_fits_into_no_block_is_refused_when_it_is_proposed(
+    world: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    document = epoch_file.to_document(world.next_file())
+    observed = max(len(msgspec.msgpack.encode(one)) for one in world.observed(1))
+    room = 3 * observed + len(document)
+    with Store.create(tmp_path / "store") as store:
+        candidates = Candidates(world.epoch, 0, store, world.bls(0).sign)
+        monkeypatch.setattr("node.candidates.PAYLOAD_BYTES_MAX", room)
+        with pytest.raises(NetworkFileError, match="remove members or feeds"):
+            candidates.propose(document, NOW_MS)
+        monkeypatch.setattr("node.candidates.PAYLOAD_BYTES_MAX", room + 2000)
+        candidates.propose(document, NOW_MS)
+    # What is let through fits in fact.
+    payload = world.epoch.rule.build(1, world.observed(1), world.change(document))
+    around = 3 * (observed + OBSERVED_BYTES) + len(document) + CHANGE_BYTES
+    assert len(payload) <= around
 
 
 def test_members_agree_on_which_of_two_equal_documents_is_meant(
@@ -931,6 +956,33 @@ class Links:
 
     def drop(self, member: int, reason: str) -> None:
         self.drops.append(member)
+
+
+async def test_answers_to_a_newcomer_are_of_the_epoch_they_were_asked_for(
+    world: World, tmp_path: Path
+) -> None:
+    """All peers are asked; who answers later must not seem to lie about the epoch after it."""
+    successor = world.successor(epoch_file.to_document(world.next_file()))
+    peers = [peer_number(member.ed25519_key) for member in world.epoch.members]
+    with Store.create(tmp_path / "store") as store, trio.fail_after(20):
+        links = Links()
+        board = Switchboard(links, store, [])
+        answers = board.join()
+        async with trio.open_nursery() as nursery:
+            await nursery.start(board.run, peers)
+            for peer in peers[:2]:
+                await links.give(peer, sealed(0, successor))
+            got = [await answers.receive() for _ in range(2)]
+            assert sorted(got, key=lambda one: peers.index(one[0])) == [
+                (peer, 0, successor) for peer in peers[:2]
+            ]
+            store.save_successor(world.epoch.context.domain, encode_successor(successor))
+            board.end(world.epoch)
+            await links.give(peers[2], sealed(0, successor))
+            await links.give(peers[3], sealed(1, successor))
+            assert await answers.receive() == (peers[3], 1, successor)
+            assert not links.drops
+            nursery.cancel_scope.cancel()
 
 
 async def test_frames_find_their_epoch(world: World, tmp_path: Path) -> None:

@@ -448,6 +448,15 @@ def test_a_safety_state_never_moves_backwards(directory: Path) -> None:
         store.save_safety(closed)
         with pytest.raises(SafetyRegression, match="closed"):
             store.save_safety(old)
+        later: list[dict[str, object]] = [
+            {"last_voted_view": 6, "last_vote": Header(6, 6, ZERO, ZERO)},
+            {"last_timeout": (6, 4)},
+            {"last_proposed_view": 6},
+        ]
+        for changes in later:
+            with pytest.raises(SafetyRegression, match="closed epoch"):
+                store.save_safety(changed(closed, **changes))
+        store.save_safety(changed(closed, high_qc=qc(6)))
     with Store.open(directory) as store, pytest.raises(SafetyRegression):
         store.save_safety(changed(closed, last_voted_view=1))
 

@@ -223,6 +223,8 @@ def change(
         text = config.read_text()
         config.write_text(text.replace('# epoch_file = "next.json"', f'epoch_file = "{out}"'))
         net.start(index)
+    # The next quorum may need them: without them there would be no rounds until they run.
+    net.wait(lambda: all(net.status(index) for index in add), "the newcomers never ran")
     post(net.control(approvers[0]), "/v1/handover/propose", epoch_file.encode(file))
     approval = json.dumps({"configuration": "0x" + file.configuration.hash.hex()}).encode()
     for index in approvers:
@@ -279,6 +281,8 @@ def test_a_committee_grows_from_four_to_five_to_seven_and_shrinks_to_four(net: N
 
 def judge(net: Net) -> None:
     """See that each epoch ended in one way, that nothing was signed after, and how long it took."""
+    for name in NAMES:
+        assert "member dropped" not in (net.directory / f"{name}.log").read_text(), name
     endings: dict[str, set[tuple[str, str]]] = {}
     certified: dict[str, dict[int, Certified]] = {}
     after: dict[str, HandedOver] = {}
@@ -316,6 +320,6 @@ def judge(net: Net) -> None:
         assert cost <= UNPRICED_MAX
         gap_ms = first.header.observed_at_ms - ending.observed_at_ms
         print(
-            f"after epoch {ending.epoch}: {cost} rounds without a report, {len(unpriced)} of them "
+            f"to epoch {ending.epoch}: {cost} rounds without a report, {len(unpriced)} of them "
             f"of that epoch; {gap_ms} ms from one report to the next"
         )
