@@ -110,15 +110,15 @@ class FairnessAccounts:
         if in_time is None:
             return Changes()
         included = {member for member, _ in observations}
-        own_sent = self._arrivals.was_sent(view)
         missing: list[bytes] = []
         if self._small:
             missing = [body for member, body in in_time.items() if member not in included]
             judged = set(in_time)
         else:
             # Others' observations went to the leader alone.
-            judged = {self._me} if own_sent and self._me is not None else set()
-        self._inclusion.account(leader, included, judged, own_sent=own_sent)
+            me = self._me
+            judged = {me} if me is not None and self._arrivals.was_sent(view) else set()
+        self._inclusion.account(leader, included, judged)
         if self._small:
             taken = [self._prices_of(body) for _, body in observations] if missing else []
             self._bias.account(leader, taken, [self._prices_of(body) for body in missing])
@@ -215,8 +215,8 @@ def describe(alarm: Alarm, names: Sequence[str], feeds: Sequence[str]) -> Fairne
             )
         case "own_left_out_by_most":
             text = (
-                "my observations are left out by most leaders: check this node's clock, then its "
-                "network and load"
+                "my observations are missing in most leaders' blocks: check this node's clock, "
+                "then its network and load"
             )
         case "price_bias":
             text = (

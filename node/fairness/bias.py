@@ -26,8 +26,8 @@ class Bias:
 
     For each leader, feed and side a cumulative sum of `Choice.rank_ppm`, less the slack, and less
     twice what the other leaders' choices to that side are on average: a member that all of them
-    miss bends the price for all of them. Turns in which all prices were taken, or in which no choice
-    could matter, change no score.
+    miss bends the price for all of them. Turns in which all prices were taken, or in which no
+    choice could matter, change no score.
     """
 
     def __init__(self, n: int, faulty_max: int) -> None:

@@ -49,11 +49,9 @@ class Inclusion:
         self.left_out: set[tuple[int, int]] = set()
         """(leader, member) for which an alarm is on."""
         self.own_left_out = False
-        """Whether most leaders leave this node's own observations out."""
+        """Whether most leaders' blocks lack this node's own observations, sent in time or not."""
 
-    def account(
-        self, leader: int, included: Collection[int], in_time: Collection[int], *, own_sent: bool
-    ) -> None:
+    def account(self, leader: int, included: Collection[int], in_time: Collection[int]) -> None:
         """Account one final block, which was seen live.
 
         `in_time` are the members whose observations the leader must have had in time.
@@ -69,7 +67,7 @@ class Inclusion:
             for other in range(self.n):
                 if other not in (leader, member):
                     self._move(other, member, -ELSEWHERE)
-        if own_sent and leader != self.me:
+        if self.me is not None and leader != self.me:
             step = -1 if self.me in included else 1
             self._own_score = min(max(self._own_score + step, 0), OWN_BLOCKS_TO_ALARM)
             if self._own_score == OWN_BLOCKS_TO_ALARM:

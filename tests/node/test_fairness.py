@@ -258,9 +258,9 @@ def test_no_member_is_treated_differently_for_its_place(
     one, other = Inclusion(4, None, small=True), Inclusion(4, None, small=True)
     for leader, missing in blocks * 4:
         included = set(range(4)) - missing | {leader}
-        one.account(leader, included, range(4), own_sent=False)
+        one.account(leader, included, range(4))
         moved = {places[member] for member in included}
-        other.account(places[leader], moved, range(4), own_sent=False)
+        other.account(places[leader], moved, range(4))
     assert other.left_out == {(places[x], places[m]) for x, m in one.left_out}
     for leader in range(4):
         for member in range(4):
