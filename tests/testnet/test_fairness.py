@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
+from urllib.request import urlopen
 
 import pytest
 
@@ -76,15 +77,14 @@ def committee(tmp_path: Path) -> Iterator[tuple[Deployment, dict[int, "subproces
                 process.wait()
 
 
-def status_of(deployment: Deployment, index: int) -> dict[str, Any]:
-    config = str(deployment.members[index].config_file)
-    done = subprocess.run(
-        [*COMMAND, "committee", "status", "--config", config, "--json"], capture_output=True
-    )
-    if done.returncode:
+def accounts_of(deployment: Deployment, index: int) -> dict[str, Any]:
+    url = f"http://127.0.0.1:{deployment.members[index].ports.control}/v1/fairness"
+    try:
+        with urlopen(url, timeout=5) as answer:
+            accounts: dict[str, Any] = json.load(answer)
+            return accounts
+    except OSError:
         return {"alarms": [], "leaders": []}
-    fairness: dict[str, Any] = json.loads(done.stdout)["fairness"]
-    return fairness
 
 
 def wait(holds: Callable[[], bool], what: str) -> None:
@@ -107,15 +107,15 @@ def test_a_leader_that_withholds_is_found_by_all_and_nobody_else_is_accused(
     }
 
     def found(index: int) -> set[tuple[str, str]]:
-        alarms = status_of(deployment, index)["alarms"]
+        alarms = accounts_of(deployment, index)["alarms"]
         # The member that is left out may be the dearest or the cheapest: then prices are bent too.
         return {(a["kind"], a["leader"]) for a in alarms if a["kind"] != "price_bias"}
 
     wait(lambda: all(expected[i] in found(i) for i in honest), "the leader was not found")
     for index in honest:
         assert found(index) == {expected[index]}
-        assert {a["leader"] for a in status_of(deployment, index)["alarms"]} == {names[CENSORS]}
-        fairness = status_of(deployment, index)
+        fairness = accounts_of(deployment, index)
+        assert {alarm["leader"] for alarm in fairness["alarms"]} == {names[CENSORS]}
         for leader in fairness["leaders"]:
             shares = {pair["member"]: pair for pair in leader["pairs"]}
             for member, pair in shares.items():
@@ -126,4 +126,10 @@ def test_a_leader_that_withholds_is_found_by_all_and_nobody_else_is_accused(
                     assert pair["inclusion_ppm"] > 800_000, (index, leader["leader"], pair)
         log = (tmp_path / f"{names[index]}.log").read_text()
         assert f"fairness.{expected[index][0]} " in log
+    config = str(deployment.members[CENSORED].config_file)
+    done = subprocess.run(
+        [*COMMAND, "committee", "status", "--config", config], capture_output=True
+    )
+    shown = done.stdout.decode()
+    assert f"ALARM own_left_out: my observations are left out by {names[CENSORS]} " in shown
     assert all(process.poll() is None for process in processes.values())
