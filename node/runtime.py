@@ -93,6 +93,18 @@ class Events(Recovered, Protocol):
         """Note an own observation, and the age of the newest quote in it when it was ready."""
         ...
 
+    def heard(self, observed: wire.Observed) -> None:
+        """Note a member's genuine observation, an own one included, whatever its view."""
+        ...
+
+    def proposed(self, block_id: bytes, block: Block) -> None:
+        """Note a block that came from its leader, an own one included, whatever its view."""
+        ...
+
+    def gave_up(self, view: int) -> None:
+        """Note that this member signs a view's timeout, or sends it again."""
+        ...
+
     def certified(
         self, block_id: bytes, block: Block, qc: QC, state: State, latency_ns: int | None
     ) -> None:
@@ -247,9 +259,13 @@ class Runtime:
             case wire.Vote():
                 return core.on_vote(sender, message, now_ms)
             case wire.ObservationMessage(observed=observed):
-                return core.on_observation(sender, observed, now_ms)
-            case wire.Proposal():
-                return core.on_proposal(sender, message, now_ms)
+                effects = core.on_observation(sender, observed, now_ms)
+                self._events.heard(observed)
+                return effects
+            case wire.Proposal(block=block):
+                effects = core.on_proposal(sender, message, now_ms)
+                self._events.proposed(block.header.id(self._context.domain), block)
+                return effects
             case wire.Timeout():
                 return core.on_timeout(sender, message, now_ms)
             case wire.Certificate():
@@ -479,6 +495,7 @@ class Runtime:
         self._send(proposal, range(self._context.n))
 
     def _send_timeout(self, effect: fx.SendTimeout) -> None:
+        self._events.gave_up(effect.view)
         share = self._signer.timeout(effect.view, effect.high_qc_view)
         if self._journal is not None:
             domain = self._context.domain

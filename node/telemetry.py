@@ -18,7 +18,8 @@ from aggregation.state import AgreedState
 from aggregation.status import Status
 from consensus import effects as fx
 from consensus.committee import signers_of
-from consensus.messages import QC, Block
+from consensus.core import SMALL_COMMITTEE_MAX
+from consensus.messages import QC, Block, Observed
 from consensus.payload import State
 from node.api.view import (
     CommitteeView,
@@ -30,6 +31,7 @@ from node.api.view import (
     PublishedReport,
 )
 from node.epoch_state import agreed_in
+from node.fairness.accounts import Alarm, FairnessAccounts, describe
 from node.metrics import Metrics
 from node.observer import Observer
 from node.payload import decode_body, decode_payload, is_priced
@@ -113,6 +115,16 @@ class Telemetry:
         self._observers: tuple[tuple[str, ...], ...] = ()
         self.invalid_messages = dict.fromkeys(range(epoch.context.n), 0)
         """Broken rules by member."""
+        context = epoch.context
+        self._fairness = FairnessAccounts(
+            context.n,
+            context.f,
+            context.q,
+            identity.member_index,
+            small=context.n <= SMALL_COMMITTEE_MAX,
+            grace_ms=context.configuration.timing.grace_ms,
+            prices_of=_prices_of,
+        )
 
     @property
     def member(self) -> str | None:
@@ -139,14 +151,29 @@ class Telemetry:
             self._metrics.view_duration.observe((now_ns - self._entered_ns) / 1e9)
         self._entered_ns = now_ns
         self._view = view
+        self._fairness.entered(view, by_timeout, now_ns // _NS_PER_MS)
         self._timeouts += by_timeout
         self._metrics.views_entered.labels("timeout" if by_timeout else "certificate").inc()
 
     def observed(self, view: int, body: ObservationBody, age_ns: int | None) -> None:
         """Note an own observation."""
+        self._fairness.sent(view)
         if age_ns is not None:
             self._tick.add(age_ns)
             self._metrics.tick_to_observation.observe(age_ns / 1e9)
+
+    def heard(self, observed: Observed) -> None:
+        """Note a member's genuine observation."""
+        now_ms = time.monotonic_ns() // _NS_PER_MS
+        self._fairness.heard(observed.view, observed.member, observed.body, now_ms)
+
+    def proposed(self, block_id: bytes, block: Block) -> None:
+        """Note a block that came from its leader."""
+        self._fairness.proposed(block.view, block_id, time.monotonic_ns() // _NS_PER_MS)
+
+    def gave_up(self, view: int) -> None:
+        """Note that this member signs a view's timeout, or sends it again."""
+        self._fairness.gave_up(view)
 
     def certified(
         self, block_id: bytes, block: Block, qc: QC, state: State, latency_ns: int | None
@@ -216,8 +243,28 @@ class Telemetry:
         self._archivist.mark_final(self._context.epoch, block.view)
         if self._latest is not None and self._latest.id == block_id:
             self._latest = replace(self._latest, final=True)
-        for observed in decode_payload(block.payload):
+        signed = decode_payload(block.payload)
+        for observed in signed:
             self._metrics.inclusion.labels(self._names[observed.member]).inc()
+        changes = self._fairness.committed(
+            block.view,
+            block_id,
+            self._context.leader(block.view),
+            [(observed.member, observed.body) for observed in signed],
+        )
+        for alarm in changes.raised:
+            self._tell(f"fairness.{alarm.kind}", alarm)
+        for alarm in changes.ended:
+            self._tell("fairness.ended", alarm)
+
+    def _tell(self, event: str, alarm: Alarm) -> None:
+        shown = describe(alarm, self._names, [feed for feed, _ in self._feeds])
+        fields = {"leader": shown.leader, "member": shown.member, "feed": shown.feed}
+        told = {name: value for name, value in (*fields.items(), ("side", shown.side)) if value}
+        if event == "fairness.ended":
+            _log.info(event, alarm=alarm.kind, **told)
+        else:
+            _log.warning(event, **told, text=shown.text)
 
     def began_from(self, block_id: bytes, block: Block, state: State) -> None:
         """Note a checkpoint that was taken over."""
@@ -326,8 +373,13 @@ class Telemetry:
             gaps=self._gaps,
             not_ready=tuple(not_ready),
             warnings=tuple(warnings),
+            fairness=self._fairness.view(self._names, [feed for feed, _ in self._feeds]),
             **parts,  # type: ignore[arg-type]
         )
+
+
+def _prices_of(body: bytes) -> tuple[int, ...]:
+    return tuple(entry.price for entry in decode_body(body).entries)
 
 
 def _committee_view(network: RunningEpoch) -> CommitteeView:

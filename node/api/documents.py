@@ -3,6 +3,7 @@
 from dataclasses import asdict
 
 from node.api.view import FeedView, NodeView, PublishedReport
+from node.fairness.window import TURNS_KEPT
 from node.validity import days_left
 
 Document = dict[str, object]
@@ -99,6 +100,7 @@ def full_status(
         "identity": asdict(view.identity),
         "timeouts": view.timeouts,
         "evidence": view.evidence,
+        "fairness_alarms": [asdict(a) for a in view.fairness.alarms] if view.fairness else [],
         "feeds": [feed_document(feed, now_ms) for feed in view.feeds],
         "sources": [asdict(source) for source in view.sources],
         "peers": [asdict(peer) for peer in view.peers],
@@ -114,3 +116,54 @@ def full_status(
             for chain in view.chains
         ],
     }
+
+
+def fairness_document(view: NodeView) -> Document:
+    """Return the accounts of how leaders treat members and prices, with shares worked out."""
+    fairness = view.fairness
+    if fairness is None:
+        return {"epoch": view.epoch, "judges_all": False, "alarms": [], "leaders": []}
+    return {
+        "epoch": view.epoch,
+        "window_turns_max": TURNS_KEPT,
+        "judges_all": fairness.judges_all,
+        "alarms": [asdict(alarm) for alarm in fairness.alarms],
+        "alarms_raised": dict(fairness.raised),
+        "leaders": [
+            {
+                **asdict(leader),
+                "pairs": [
+                    {
+                        "member": pair.member,
+                        "included": pair.included,
+                        "omitted": pair.omitted,
+                        "inclusion_ppm": _ppm(pair.included, pair.included + pair.omitted),
+                        "score_ppm": pair.score_ppm,
+                    }
+                    for pair in fairness.pairs
+                    if pair.leader == leader.leader
+                ],
+                "feeds": [
+                    {
+                        "feed": shift.feed,
+                        "choices": shift.choices,
+                        "higher": shift.higher,
+                        "lower": shift.lower,
+                        "shift_mean_ppm": shift.mean_ppm,
+                        "score_ppm": shift.score_ppm,
+                    }
+                    for shift in fairness.shifts
+                    if shift.leader == leader.leader
+                ],
+            }
+            for leader in fairness.leaders
+        ],
+        "members": [
+            {**asdict(member), "inclusion_ppm": _ppm(member.included, member.blocks)}
+            for member in fairness.members
+        ],
+    }
+
+
+def _ppm(part: int, whole: int) -> int | None:
+    return part * 1_000_000 // whole if whole else None

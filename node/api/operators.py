@@ -12,7 +12,7 @@ from node.api.answers import (
     query_of,
     secure_headers,
 )
-from node.api.documents import full_status, reasons_not_ready
+from node.api.documents import fairness_document, full_status, reasons_not_ready
 from node.api.handover import add_handover
 from node.api.limits import ApiLimits, is_loopback
 from node.api.public import add_health, newest_report
@@ -58,12 +58,20 @@ def control_application(
         latest = newest_report(hub.latest, view.latest)
         return json_response(full_status(view, latest, reasons, time.time_ns() // 1_000_000))
 
+    async def fairness(request: web.Request) -> web.Response:
+        query_of(request)
+        view = cell.newest
+        if view is None:
+            raise ApiError(503, "starting", "the node is still starting", "try again in a moment")
+        return json_response(fairness_document(view))
+
     app = web.Application(
         middlewares=[answering("control", metrics, limits, cors=False, bodies=True), _local_only],
         client_max_size=1,
     )
     app.on_response_prepare.append(secure_headers)
     app.router.add_get("/v1/status", status)
+    app.router.add_get("/v1/fairness", fairness)
     if handover is not None:
         add_handover(app, handover)
     add_health(app, cell, limits)

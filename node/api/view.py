@@ -5,6 +5,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
+from node.fairness.view import FairnessView
+
 if TYPE_CHECKING:
     from node.publisher.status import ChainStatus
     from node.store import Gap
@@ -225,6 +227,7 @@ class NodeView:
     gaps: "tuple[Gap, ...]" = ()
     not_ready: tuple[str, ...] = ()
     warnings: tuple[str, ...] = ()
+    fairness: FairnessView | None = None
 
     @property
     def epoch(self) -> int:

@@ -7,6 +7,7 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metri
 from prometheus_client.registry import Collector
 
 from node.api.view import STATUS_CODES, NodeView, ViewCell
+from node.fairness.view import FairnessView
 
 Sample = tuple[Sequence[str], float | int | None]
 
@@ -53,6 +54,8 @@ class ViewCollector(Collector):
         yield from self._feeds(view)
         yield from self._sources(view)
         yield from self._chains(view)
+        if view.fairness is not None:
+            yield from self._fairness(view.fairness)
 
     def _node(self, view: NodeView) -> Iterator[Metric]:
         identity, committee, latest = view.identity, view.committee, view.latest
@@ -279,3 +282,72 @@ class ViewCollector(Collector):
                 ("chain",),
                 (((c.chain,), getattr(c, number)) for c in chains),
             )
+
+    def _fairness(self, fairness: FairnessView) -> Iterator[Metric]:
+        active = {kind: 0 for kind, _ in fairness.raised}
+        for alarm in fairness.alarms:
+            active[alarm.kind] += 1
+        yield _gauge(
+            "fairness_active_alarms",
+            "Alarms that are on: a leader leaves out a member, this node, or bends a price.",
+            ("kind",),
+            (((kind,), number) for kind, number in active.items()),
+        )
+        yield _counter(
+            "fairness_raised_alarms",
+            "Alarms raised in this epoch while this process ran.",
+            ("kind",),
+            (((kind,), number) for kind, number in fairness.raised),
+        )
+        yield _gauge(
+            "fairness_leader_observations_per_block_number",
+            "Mean number of observations in a leader's last final blocks.",
+            ("leader",),
+            (
+                ((share.leader,), share.observations / share.turns if share.turns else None)
+                for share in fairness.leaders
+            ),
+        )
+        yield _gauge(
+            "fairness_member_inclusion_ppm",
+            "Share of all leaders' last final blocks that hold an observation of the member.",
+            ("member",),
+            (((m.member,), _ppm(m.included, m.blocks)) for m in fairness.members),
+        )
+        pairs = fairness.pairs
+        yield _gauge(
+            "fairness_inclusion_ppm",
+            "Share of a member's observations, of those in time, that the leader included.",
+            ("leader", "member"),
+            (((p.leader, p.member), _ppm(p.included, p.included + p.omitted)) for p in pairs),
+        )
+        yield _gauge(
+            "fairness_left_out_score_ppm",
+            "How near the alarm is that the leader leaves out the member: 1000000 raises it.",
+            ("leader", "member"),
+            (((p.leader, p.member), p.score_ppm) for p in pairs),
+        )
+        # Of each leader the feed that is nearest to an alarm: leaders x feeds would be too many.
+        worst = {s.leader: s for s in sorted(fairness.shifts, key=lambda s: s.score_ppm)}
+        yield _gauge(
+            "fairness_price_score_ppm",
+            "How near the alarm for the leader's worst feed is: 1000000 raises it.",
+            ("leader",),
+            (
+                ((share.leader,), worst[share.leader].score_ppm if share.leader in worst else 0)
+                for share in fairness.leaders
+            ),
+        )
+        yield _gauge(
+            "fairness_price_shift_ppm",
+            "Mean shift of the worst feed's agreed price against the median of all observations.",
+            ("leader",),
+            (
+                ((share.leader,), worst[share.leader].mean_ppm if share.leader in worst else 0)
+                for share in fairness.leaders
+            ),
+        )
+
+
+def _ppm(part: int, whole: int) -> int | None:
+    return part * 1_000_000 // whole if whole else None

@@ -212,12 +212,20 @@ def _hash_in(configuration: str) -> str:
 @config_option
 @json_option
 def status(url: str | None, config_file: Path) -> None:
-    """Show the epoch in office, what is proposed to follow it, and who approves."""
+    """Show the epoch in office, how fair its leaders are, what is to follow it, and who approves.
+
+    The table of fairness has a row for each leader: how many of its last final blocks are
+    accounted, and what share of each member's observations it included, of those that came in time.
+    """
+    from node.cli.fairness import fairness_lines
     from node.cli.node_client import get
     from node.cli.node_url import node_url
 
-    answer = get(node_url(url, config_file, "control"), "/v1/handover", 5)
-    emit(answer, "\n".join(lines_of(answer)))
+    base = node_url(url, config_file, "control")
+    answer = get(base, "/v1/handover", 5)
+    fairness = get(base, "/v1/fairness", 5)
+    text = [*lines_of(answer), *fairness_lines(fairness)]
+    emit({**answer, "fairness": fairness}, "\n".join(line.rstrip() for line in text))
 
 
 @committee.command()

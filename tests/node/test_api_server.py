@@ -236,6 +236,10 @@ def test_feeds_committee_network_and_status(tmp_path: Path) -> None:
         _, full, _ = await served.get(served.control + "/v1/status")
         assert full["peers"][1]["last_error"] == "refused 10.1.2.3"
         assert full["chains"][0]["balance_wei"] == str(10**20)
+        assert full["fairness_alarms"] == []
+        _, fairness, _ = await served.get(served.control + "/v1/fairness")
+        assert (fairness["epoch"], fairness["alarms"]) == (0, [])
+        assert (await served.get("/v1/fairness"))[0] == 404
         _, index, _ = await served.get("/")
         assert "/v1/reports/latest" in index["paths"]
 

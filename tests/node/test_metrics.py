@@ -20,7 +20,7 @@ from node.publisher.status import ChainStatus
 
 UNITS = (
     "seconds", "number", "members", "blocks", "frames", "ppm", "units", "code", "wei", "sources",
-    "reports", "connections",
+    "reports", "connections", "alarms",
 )  # fmt: skip
 COUNTED = {
     "build_info", "ready", "peer_connected", "source_up", "api_streams", "publisher_dry",

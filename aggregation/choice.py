@@ -1,0 +1,57 @@
+"""What a leader made of one feed's price by choosing whose observations it took."""
+
+from math import comb
+from typing import NamedTuple
+
+from aggregation.feed import PPM
+from aggregation.median import low_median
+
+PPB = 1_000_000_000
+
+
+class Choice(NamedTuple):
+    """One choice, measured against all prices that the leader could have taken.
+
+    `shift_ppb` is how far the agreed price lies above the low median of all of them, in parts per
+    billion of that. `rank_ppm` says where the agreed price stands among all that equally many of
+    them could have led to: from -500,000 for the lowest to 500,000 for the highest, and 0 on
+    average for whoever leaves out members regardless of their prices.
+
+    The shift alone accuses the innocent: the low median of fewer prices is higher on average
+    wherever their number becomes odd.
+    """
+
+    shift_ppb: int
+    rank_ppm: int
+
+
+def choice(included: list[int], left_out: list[int]) -> Choice | None:
+    """Measure the low median of the included prices; None if no other was possible.
+
+    Prices are positive integers of one feed, in any order; at least one is included. Divisions
+    round towards zero, so that high and low are treated alike.
+    """
+    count, size = len(included) + len(left_out), len(included)
+    if not left_out:
+        return None
+    ordered = sorted(included + left_out)
+    middle = (size - 1) // 2
+    if ordered[middle] == ordered[middle + count - size]:
+        return None
+    agreed, full = low_median(included), low_median(ordered)
+    # How many subsets of this size have the element at `place` as their low median.
+    below = same = 0
+    for place in range(middle, middle + count - size + 1):
+        ways = comb(place, middle) * comb(count - 1 - place, size - 1 - middle)
+        below += ways if ordered[place] < agreed else 0
+        same += ways if ordered[place] == agreed else 0
+    total = comb(count, size)
+    return Choice(
+        _towards_zero((agreed - full) * PPB, full),
+        _towards_zero((2 * below + same - total) * PPM, 2 * total),
+    )
+
+
+def _towards_zero(numerator: int, denominator: int) -> int:
+    magnitude = abs(numerator) // denominator
+    return magnitude if numerator >= 0 else -magnitude

@@ -1,0 +1,1 @@
+"""Whether leaders treat members and prices fairly, computed from final blocks; pure."""
