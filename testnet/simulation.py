@@ -628,6 +628,8 @@ def chaos(n: int, seed: int, *, trace: bool = False) -> Simulation:
         simulation.coalition = Coalition(simulation, Random(f"byzantine {seed}"))
     for node in simulation.nodes:
         node.skew_ms = random.randint(-200, 200)
+        if seed % 8 == 5:
+            node.disk.keeps = seed % 3  # So that checkpoints are needed.
     _break_and_heal(simulation, random, long=random.randrange(32) == 0)
     require_nobody_wronged(simulation)
     return simulation
