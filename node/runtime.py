@@ -427,7 +427,6 @@ class Runtime:
                 case fx.SetCheckpointTimer(duration_ms=duration_ms):
                     self._nursery.start_soon(
                         self._after,
-                        trio.CancelScope(),
                         duration_ms,
                         lambda: self._core.on_checkpoint_timer(wall_clock_ms()),
                     )
