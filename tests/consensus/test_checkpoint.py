@@ -13,7 +13,7 @@ from consensus import effects as fx
 from consensus.checkpoint import FAR_BLOCKS, check_checkpoint
 from consensus.core import CHECKPOINTS_ASKED_FIRST, Checkpoint, genesis_safety
 from consensus.errors import InvalidMessage
-from consensus.fetch import FRUITLESS_MAX
+from consensus.fetch import PATIENCE_TIMEOUTS, STUCK_TIMEOUTS
 from consensus.messages import (
     DESCENDANTS_MAX,
     DOCUMENT_BYTES_MAX,
@@ -76,8 +76,10 @@ def asked(of: Of, effects: list[Any], kind: type) -> list[Any]:
 def stuck(b: Any, of: Of, made: Any) -> Any:
     """Let a core look in vain for a block until it asks for a checkpoint; return that request."""
     effects = learn(b, made)
-    for _ in range(FRUITLESS_MAX + 1):
-        effects += b.core.on_fetch_timer(made.block_id, b.now_ms)
+    for _ in range(STUCK_TIMEOUTS):
+        assert not asked(of, effects, CheckpointRequest)
+        b.now_ms += b.context.configuration.timing.base_timeout_ms
+        effects = b.core.on_fetch_timer(made.block_id, b.now_ms)
     (request,) = asked(of, effects, CheckpointRequest)
     return request
 
@@ -242,6 +244,22 @@ def test_a_block_that_nobody_has_is_looked_for_by_a_checkpoint(bench: Bench, of:
     assert request.request.known_view == 0
 
 
+def test_a_liar_that_alone_has_the_blocks_cannot_draw_it_out(bench: Bench, of: Of) -> None:
+    """It shows one block whenever patience would end."""
+    b = bench()
+    chain = b.chain(100)
+    by_id = {made.block_id: made.block for made in chain}
+    effects = learn(b, chain[-1])
+    answers = 0
+    while not asked(of, effects, CheckpointRequest):
+        (one,) = asked(of, effects, BlockRequest)
+        b.now_ms += b.context.configuration.timing.base_timeout_ms
+        block = by_id[one.request.block_id]
+        effects = b.give(one.to[0], BlockResponse(one.request.block_id, (block,)))
+        answers += 1
+    assert STUCK_TIMEOUTS < answers <= PATIENCE_TIMEOUTS
+
+
 def test_a_long_gap_is_not_filled_block_by_block(bench: Bench, of: Of) -> None:
     b = bench()
     chain = b.chain(FAR_BLOCKS + 70)
@@ -392,8 +410,8 @@ def test_chains_that_began_below_the_checkpoint_are_fetched_anew(bench: Bench, o
     (request,) = asked(of, learn(b, chain[-1]), BlockRequest)
     piece = tuple(made.block for made in chain[:9:-1])
     b.give(request.to[0], BlockResponse(request.request.block_id, piece))
-    for _ in range(FRUITLESS_MAX + 1):
-        b.core.on_fetch_timer(chain[-1].block_id, b.now_ms)
+    b.now_ms += STUCK_TIMEOUTS * b.context.configuration.timing.base_timeout_ms
+    b.core.on_fetch_timer(chain[-1].block_id, b.now_ms)
     checkpoint = checkpoint_of(bench, of, chain[:30])
     effects = b.give(request.to[0], checkpoint)
     assert not of(effects, fx.Halt)
