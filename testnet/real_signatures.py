@@ -5,10 +5,10 @@ them. What a stub cannot show falls here: shares that are infinity, off the subg
 other, and aggregates that count a signer twice.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from functools import lru_cache
 
-from blspy import G2Element, PopSchemeMPL, PrivateKey
+from blspy import PopSchemeMPL
 
 from aggregation.feed import FeedSpec, SourceSpec
 from aggregation.observation import Entry, ObservationBody
@@ -21,7 +21,6 @@ from consensus.committee import (
     Timing,
     bitmap_of,
     network_id,
-    signers_of,
 )
 from consensus.digests import keccak, timeout_digest
 from consensus.handover import Terms, approval_digest
@@ -33,7 +32,6 @@ from consensus.messages import (
     Header,
     Message,
     Observed,
-    TimeoutGroup,
 )
 from contracts.points import decompress_g1
 from node.epoch_file import from_document
@@ -42,18 +40,14 @@ from node.keys.identity_key import IdentityKey
 from node.payload import AggregationRule, decode_body, decode_payload, digest_of
 from node.signer import Signer
 from node.verifier import Verifier
+from testnet.aggregates import INFINITY, OFF_SUBGROUP, Aggregates, bad_share
 from testnet.setting import Setting
 from testnet.stub_signatures import GENESIS_TIME_MS
-
-INFINITY = bytes([0xC0]) + bytes(95)
-
-OFF_SUBGROUP = bytes([0x80]) + bytes(94) + b"\x02"
-"""A point of the curve over F_p^2 that is not in the group G2."""
 
 _PRICE = 60_000 * 10**8
 
 
-class RealSignatures:
+class RealSignatures(Aggregates):
     """Signs with the keys of all members; `faulty` sign whatever they like at any time.
 
     Of the others only what they did sign is ever aggregated: a certificate that needs more is made
@@ -61,6 +55,7 @@ class RealSignatures:
     """
 
     def __init__(self, context: EpochContext, faulty: frozenset[int]) -> None:
+        super().__init__(context.domain)
         self._context = context
         self._faulty = faulty
         bls, identities = _keys(context.n)
@@ -106,52 +101,19 @@ class RealSignatures:
         """Aggregate shares that came; raise `BadShares`."""
         return self._verifier.certify_handover(terms, shares)
 
-    def qc(self, header: Header, signers: Sequence[int]) -> QC:
-        """Return the certificate of these members."""
-        digest = header.id(self._context.domain)
-        aggregate = self._aggregate((signer, digest) for signer in signers)
-        return QC(header, bitmap_of(signers), aggregate)
-
-    def tc(self, view: int, reported: Mapping[int, int], high_qc: QC) -> TC:
-        """Return the timeout certificate of {signer: high-QC view}."""
-        by_view: dict[int, list[int]] = {}
-        for signer, high in reported.items():
-            by_view.setdefault(high, []).append(signer)
-        groups = tuple(TimeoutGroup(high, bitmap_of(by_view[high])) for high in sorted(by_view))
-        return TC(view, groups, self.tc_aggregate(view, groups), high_qc)
-
-    def tc_aggregate(self, view: int, groups: Sequence[TimeoutGroup]) -> bytes:
-        """Return the aggregate of these members' shares on leaving a view."""
-        domain = self._context.domain
-        return self._aggregate(
-            (signer, timeout_digest(domain, view, group.high_qc_view))
-            for group in groups
-            for signer in signers_of(group.bitmap)
-        )
-
     def change(self, document: bytes, approvers: Sequence[int]) -> Change:
         """Return a change that these members approve."""
         configuration_hash = from_document(document).configuration.hash
         digest = approval_digest(self._context, configuration_hash, keccak(document))
         for approver in approvers:
             self.share(approver, digest)
-        aggregate = self._aggregate((approver, digest) for approver in approvers)
+        aggregate = self.aggregate((approver, digest) for approver in approvers)
         return Change(configuration_hash, document, bitmap_of(approvers), aggregate)
 
     def bad_share(self, kind: int, member: int, digest: bytes) -> bytes:
         """Return what is no share of a member on a digest, of one of `BAD_SHARES` kinds."""
-        if kind == 0:
-            return INFINITY
-        if kind == 1:
-            return bytes([0x8F]) + bytes(95)
-        if kind == 2:
-            return OFF_SUBGROUP
-        if kind == 3:
-            return self._signers[(member + 1) % self._context.n].vote(bytes(32))
-        # Two faulty members of different parity add up to their true aggregate.
-        extra = PopSchemeMPL.sign(_POISON, b"poison")
-        share = G2Element.from_bytes(self.share(member, digest))
-        return bytes(share + extra if member % 2 else share + extra.negate())
+        another = self._signers[(member + 1) % self._context.n].vote(bytes(32))
+        return bad_share(kind, member, self.share(member, digest), another)
 
     def check(self, sender: int, message: Message) -> None:
         """Check what the shell checks before the core; raise `InvalidMessage`."""
@@ -161,15 +123,11 @@ class RealSignatures:
         """Return the same members' signatures elsewhere, where all of them have signed."""
         return RealSignatures(context, frozenset(range(context.n)))
 
-    def _aggregate(self, wanted: Iterable[tuple[int, bytes]]) -> bytes:
-        parts = []
-        for signer, digest in wanted:
-            if signer in self._faulty:
-                self.share(signer, digest)
-            made = self._made.get((signer, digest))
-            if made is not None:
-                parts.append(G2Element.from_bytes(made))
-        return bytes(PopSchemeMPL.aggregate(parts)) if parts else INFINITY
+    def known_share(self, member: int, digest: bytes) -> bytes | None:
+        """Return a share that was made, or one of a faulty member."""
+        if member in self._faulty:
+            return self.share(member, digest)
+        return self._made.get((member, digest))
 
 
 class TimedRule(AggregationRule):
@@ -182,9 +140,6 @@ class TimedRule(AggregationRule):
     def time_of(self, observed: Observed) -> int:
         """Return the time of an observation (Unix ms)."""
         return decode_body(observed.body).observed_at_ms
-
-
-_POISON = PrivateKey.from_bytes(bytes(31) + b"\x07")
 
 
 @lru_cache(maxsize=8)

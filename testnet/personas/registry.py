@@ -10,7 +10,7 @@ from aggregation.observation import Entry
 from aggregation.price import UINT64_MAX
 from node.edges import Edges, Seat
 from node.runtime import Events, Network, OwnObservation
-from testnet.personas import ailing, pests, traitors
+from testnet.personas import ailing, impostors, pests, traitors
 from testnet.personas.catalogue import PERSONAS
 from testnet.personas.turncoat import turncoat
 from testnet.personas.wire import Tampering
@@ -25,6 +25,8 @@ TAMPERING: dict[str, type[Tampering]] = {
     "overreacher": traitors.Overreacher,
     "wrong-times": traitors.WrongTimes,
     "misinformer": traitors.Misinformer,
+    "bad-signer": impostors.BadSigner,
+    "misdirector": impostors.Misdirector,
     "garbage": pests.Garbage,
     "replayer": pests.Replayer,
     "future": pests.Future,
@@ -36,7 +38,7 @@ TAMPERING["turncoat"] = turncoat(
     [
         *(traitors.Equivocator, traitors.Withholder, traitors.WrongTimes, traitors.Misinformer),
         *(traitors.Stale, ailing.Slow, pests.Future, pests.Flood, pests.Replayer),
-        *(traitors.Overreacher, pests.Garbage),
+        *(impostors.BadSigner, impostors.Misdirector, traitors.Overreacher, pests.Garbage),
     ]
 )
 

@@ -4,14 +4,9 @@ What is signed here goes to the journal first, as everything does that a node si
 auditor sees each offence; but for shares that only ever leave inside an aggregate.
 """
 
-from collections.abc import Mapping, Sequence
-
-from blspy import G2Element, PopSchemeMPL
-
-from consensus.committee import EpochContext, bitmap_of, signers_of
+from consensus.committee import EpochContext
 from consensus.digests import timeout_digest
 from consensus.messages import (
-    QC,
     TC,
     Block,
     Header,
@@ -19,28 +14,21 @@ from consensus.messages import (
     Observed,
     Proposal,
     Timeout,
-    TimeoutGroup,
     Vote,
 )
 from node.edges import Seat
 from node.payload import digest_of
 from node.signer import Signer
+from testnet.aggregates import Aggregates
 
-_INFINITY = bytes([0xC0]) + bytes(95)
 
-
-class Forger:
-    """One member's keys, and every share it has seen: `testnet.forgeries.Aggregator`.
-
-    What nobody signed cannot be made: an aggregate of a share that is not known lacks it, so that
-    it does not verify.
-    """
+class Forger(Aggregates):
+    """One member's keys, and every share it has seen."""
 
     def __init__(self, seat: Seat) -> None:
         bls = seat.keys.bls
         assert bls is not None
-        self._context = seat.epoch.context
-        self._domain = self._context.domain
+        super().__init__(seat.epoch.context.domain)
         self._me = seat.me
         self._bls = bls
         self._identity = seat.keys.identity
@@ -120,40 +108,8 @@ class Forger:
             del self._views[key], self._shares[key]
         self._journaled = {key for key in self._journaled if key[1] >= view}
 
-    def _share(self, member: int, digest: bytes) -> bytes | None:
+    def known_share(self, member: int, digest: bytes) -> bytes | None:
+        """Return an own share, or one that was seen."""
         if member == self._me:
             return self._bls.sign(digest)
         return self._shares.get((member, digest))
-
-    def _aggregate(self, shares: Sequence[bytes | None]) -> bytes:
-        points = []
-        for share in shares:
-            try:
-                points.append(G2Element.from_bytes(share or b""))
-            except (ValueError, RuntimeError):
-                continue  # Never seen, or another's garbage.
-        return bytes(PopSchemeMPL.aggregate(points)) if points else _INFINITY
-
-    def qc(self, header: Header, signers: Sequence[int]) -> QC:
-        """Return the certificate of these members on a header."""
-        block_id = header.id(self._domain)
-        shares = [self._share(signer, block_id) for signer in signers]
-        return QC(header, bitmap_of(signers), self._aggregate(shares))
-
-    def tc(self, view: int, reported: Mapping[int, int], high_qc: QC) -> TC:
-        """Return the timeout certificate of {signer: high-QC view}."""
-        groups = tuple(
-            TimeoutGroup(high, bitmap_of(sorted(m for m, own in reported.items() if own == high)))
-            for high in sorted(set(reported.values()))
-        )
-        return TC(view, groups, self.tc_aggregate(view, groups), high_qc)
-
-    def tc_aggregate(self, view: int, groups: Sequence[TimeoutGroup]) -> bytes:
-        """Return the aggregate of these members' shares on leaving a view."""
-        return self._aggregate(
-            [
-                self._share(signer, timeout_digest(self._domain, view, group.high_qc_view))
-                for group in groups
-                for signer in signers_of(group.bitmap)
-            ]
-        )

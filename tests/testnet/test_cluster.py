@@ -95,8 +95,8 @@ def test_prices_stay_right_through_all_faults_at_once(directory: Path) -> None:
 @pytest.mark.parametrize(
     ("nodes", "duration", "personas"),
     [
-        # Eleven personas, of which two members each are one after the other.
-        (7, 58, {"turncoat": 2}),
+        # Thirteen personas, of which two members each are one after the other.
+        (7, 68, {"turncoat": 2}),
         (10, 20, {"crasher": 1, "clock-skewed": 1, "drifter": 1}),
     ],
 )

@@ -12,6 +12,7 @@ from random import Random
 import pytest
 import trio
 import trio.testing
+from blspy import G1Element, G2Element, PopSchemeMPL
 
 from aggregation.observation import LACKING, Entry, ObservationBody
 from aggregation.price import UINT64_MAX
@@ -24,6 +25,9 @@ from consensus.messages import (
     Block,
     BlockResponse,
     Certificate,
+    HandoverCertificate,
+    HandoverShare,
+    Header,
     Message,
     ObservationMessage,
     Proposal,
@@ -37,8 +41,9 @@ from node.journal import Journal, Signed, read_journal
 from node.running_epoch import first_epoch
 from node.runtime import OwnObservation
 from node.verifier import Verifier
+from testnet.aggregates import bad_share
 from testnet.deployment import Deployment, make_network
-from testnet.personas import pests, traitors
+from testnet.personas import impostors, pests, traitors
 from testnet.personas.ailing import CLOCK_OFF_MS, SLOW_SECONDS, Slow
 from testnet.personas.catalogue import PERSONAS
 from testnet.personas.registry import TAMPERING, Drift, FalsePrices, Order, edges_of
@@ -46,6 +51,7 @@ from testnet.personas.severed import Severable, write_parts
 from testnet.personas.signing import Forger
 from testnet.personas.turncoat import TURN_SECONDS
 from testnet.personas.wire import Tampering
+from testnet.setting import BAD_SHARES
 
 NOW_MS = 1_800_000_000_000
 N = 4
@@ -121,7 +127,9 @@ class Bench:
     async def say(self, persona: Tampering, sender: int, *messages: Message) -> None:
         for message in messages:
             self.wires.came[sender].append(encode(message))
-            await persona.receive_from(sender)
+            # A withholder may keep it from its own core.
+            with trio.move_on_after(0.5):
+                await persona.receive_from(sender)
 
     async def observe_all(self, persona: Tampering, view: int) -> None:
         for member in range(N):
@@ -344,6 +352,45 @@ async def test_garbage_is_of_every_kind_and_never_counts(bench: Bench) -> None:
             assert bench.refusal(2, message) or message.qc == qc
         elif isinstance(message, Vote):
             assert not bench.share_is_good(2, message)
+
+
+async def test_a_bad_signer_signs_in_every_wrong_way(bench: Bench) -> None:
+    persona = bench.persona(impostors.BadSigner, 2)
+    for view in range(1, 60):
+        vote = bench.forgers[2].vote(persona_header(persona, view))
+        send_to_all(persona, vote)
+    assert len(persona.deeds) == BAD_SHARES
+    good = [
+        bench.share_is_good(2, vote) for member, vote in bench.wires.messages(Vote) if not member
+    ]
+    assert 10 < good.count(False) < 50
+
+
+def persona_header(persona: Tampering, view: int) -> Header:
+    return Header(view, NOW_MS, bytes(32), bytes(31) + bytes([persona.me]))
+
+
+async def test_bad_signers_make_up_for_each_other(bench: Bench) -> None:
+    shares = []
+    header = Header(1, NOW_MS, bytes(32), bytes(32))
+    digest = header.id(bench.context.domain)
+    for member in (1, 2):
+        share = bench.forgers[member].vote(header).share
+        shares.append(bad_share(BAD_SHARES - 1, member, share, b""))
+        assert not bench.verifier.is_share(member, digest, shares[-1])
+    both = PopSchemeMPL.aggregate([G2Element.from_bytes(share) for share in shares])
+    keys = [G1Element.from_bytes(bench.epoch.members[member].bls_key) for member in (1, 2)]
+    assert PopSchemeMPL.fast_aggregate_verify(keys, digest, both)
+
+
+async def test_a_misdirector_convinces_nobody(bench: Bench) -> None:
+    persona = bench.persona(impostors.Misdirector, 2)
+    await bench.certify(persona, 1, bench.context.genesis_qc)
+    messages = [decode(frame) for frame in besides(bench, persona, bench.observation(2, 2))]
+    certificates = [m for m in messages if isinstance(m, HandoverCertificate)]
+    assert certificates
+    assert all(bench.refusal(2, certificate) for certificate in certificates)
+    assert any(isinstance(message, HandoverShare) for message in messages)
 
 
 async def test_a_replayer_repeats_others_and_other_networks(bench: Bench) -> None:
