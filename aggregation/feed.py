@@ -4,11 +4,12 @@ All of it is part of an epoch's configuration: `FeedTable.digest` goes into D.
 """
 
 from dataclasses import dataclass
+from functools import cached_property
 
 PPM = 1_000_000
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class SourceSpec:
     """One venue's stream for one pair, as a feed uses it.
 
@@ -23,7 +24,7 @@ class SourceSpec:
     weight: int
     max_age_ms: int
 
-    @property
+    @cached_property
     def key(self) -> tuple[str, str, str]:
         """What its quotes are filed under: venue, base, quote."""
         return (self.venue, self.base, self.quote)

@@ -19,7 +19,7 @@ def low_weighted_median(weighted: Iterable[tuple[int, int]]) -> int:
     the result out of the range of the others.
     """
     ordered = sorted(weighted)
-    total = sum(weight for _, weight in ordered)
+    total = sum([weight for _, weight in ordered])
     assert total > 0
     reached = 0
     for value, weight in ordered:

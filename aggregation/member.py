@@ -89,12 +89,14 @@ def _member_price(
         return MemberPrice(
             0, 0, 0, len(used), used=used, rejected=usable.rejected, shortage=shortage
         )
-    price = low_weighted_median((one.price, one.weight) for one in used)
+    price = low_weighted_median([(one.price, one.weight) for one in used])
     confidence = member_confidence(price, used)
     outliers = frozenset(
-        one.source.key
-        for one in used
-        if is_outlier(abs(one.price - price), confidence, one.source.key in were_outliers)
+        [
+            one.source.key
+            for one in used
+            if is_outlier(abs(one.price - price), confidence, one.source.key in were_outliers)
+        ]
     )
     risk = _risk(feed, len(used))
     return MemberPrice(price, confidence, risk, len(used), used, usable.rejected, outliers)
@@ -105,8 +107,8 @@ def member_confidence(price: int, used: Sequence[UsedSource]) -> int:
 
     Rounded up; weights are the capped ones of the price.
     """
-    deviation = low_weighted_median((abs(one.price - price), one.weight) for one in used)
-    half_spread = low_weighted_median((one.half_spread, one.weight) for one in used)
+    deviation = low_weighted_median([(abs(one.price - price), one.weight) for one in used])
+    half_spread = low_weighted_median([(one.half_spread, one.weight) for one in used])
     numerator, denominator = _MAD_TO_SIGMA
     return max(divide_up(deviation * numerator, denominator), half_spread, 1)
 

@@ -6,6 +6,8 @@ PRICE_MAX = 2**48 - 1
 TIME_MAX_MS = 2**63 - 1
 UINT64_MAX = 2**64 - 1
 
+_POWERS = tuple(10**exponent for exponent in range(32))
+
 
 def divide_up(dividend: int, divisor: int) -> int:
     """Return the quotient, rounded up."""
@@ -14,9 +16,10 @@ def divide_up(dividend: int, divisor: int) -> int:
 
 def rescale_down(value: int, from_decimals: int, to_decimals: int) -> int:
     """Return a scaled integer in another scale, rounded down."""
-    if to_decimals >= from_decimals:
-        return int(value * 10 ** (to_decimals - from_decimals))
-    return int(value // 10 ** (from_decimals - to_decimals))
+    shift = to_decimals - from_decimals
+    if shift >= 0:
+        return value * (_POWERS[shift] if shift < len(_POWERS) else int(10**shift))
+    return value // (_POWERS[-shift] if -shift < len(_POWERS) else int(10**-shift))
 
 
 def rescale_up(value: int, from_decimals: int, to_decimals: int) -> int:

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from enum import StrEnum
 from re import compile as pattern
+from typing import NamedTuple
 
 from aggregation.feed import PPM, FeedSpec, SourceSpec
 from aggregation.price import PRICE_MAX, divide_up, rescale_down, rescale_up
@@ -52,29 +53,26 @@ class RawQuote:
     received_ns: int
 
 
-@dataclass(frozen=True, slots=True)
-class Quote:
+# Tuples and no dataclasses: each observation makes one of every source, in a tenth of the time.
+
+
+class Quote(NamedTuple):
     """A quote in the decimals of the feed that uses it."""
 
-    venue: str
-    base: str
-    quote: str
     bid: int
     ask: int
     last: int | None
     age_ms: int
 
 
-@dataclass(frozen=True, slots=True)
-class SourcePrice:
+class SourcePrice(NamedTuple):
     """A source's price and half its spread, in the feed's units."""
 
     price: int
     half_spread: int
 
 
-@dataclass(frozen=True, slots=True)
-class Rejected:
+class Rejected(NamedTuple):
     """A source that does not count, and why."""
 
     reason: RejectReason
@@ -105,15 +103,14 @@ def parse_decimal(text: str) -> int:
 
 def quote_for(raw: RawQuote, feed: FeedSpec, now_ns: int) -> Quote:
     """Return a quote in a feed's decimals: bid and last rounded down, ask and age up."""
-    last = None if raw.last is None else rescale_down(raw.last, raw.scale, feed.decimals)
+    scale, decimals = raw.scale, feed.decimals
+    last = None if raw.last is None else rescale_down(raw.last, scale, decimals)
+    age_ns = now_ns - raw.received_ns
     return Quote(
-        raw.venue,
-        raw.base,
-        raw.quote,
-        rescale_down(raw.bid, raw.scale, feed.decimals),
-        rescale_up(raw.ask, raw.scale, feed.decimals),
+        rescale_down(raw.bid, scale, decimals),
+        rescale_up(raw.ask, scale, decimals),
         last,
-        divide_up(max(now_ns - raw.received_ns, 0), NS_OF_MS),
+        divide_up(age_ns, NS_OF_MS) if age_ns > 0 else 0,
     )
 
 
@@ -122,14 +119,14 @@ def source_price(quote: Quote, source: SourceSpec, feed: FeedSpec) -> SourcePric
 
     The middle is rounded down, the half-spread up.
     """
-    bid, ask = quote.bid, quote.ask
+    bid, ask, last, age_ms = quote
     if not 0 < bid <= ask:
         return Rejected(RejectReason.CROSSED)
     if ask > PRICE_MAX:
         return Rejected(RejectReason.UNREPRESENTABLE)
-    if quote.age_ms > source.max_age_ms:
+    if age_ms > source.max_age_ms:
         return Rejected(RejectReason.STALE)
     if (ask - bid) * PPM > feed.max_half_spread_ppm * (ask + bid):
         return Rejected(RejectReason.WIDE_SPREAD)
-    price = (bid + ask) // 2 if quote.last is None else min(max(quote.last, bid), ask)
+    price = (bid + ask) // 2 if last is None else min(max(last, bid), ask)
     return SourcePrice(price, divide_up(ask - bid, 2))

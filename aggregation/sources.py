@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from aggregation.feed import FeedSpec, SourceSpec
 from aggregation.feed_check import CONVERSION_VENUES_MIN
@@ -31,9 +32,11 @@ class Clocks:
     unix_ms: int | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class UsedSource:
-    """A source that counts, with its capped weight; prices in the feed's units."""
+class UsedSource(NamedTuple):
+    """A source that counts, with its capped weight; prices in the feed's units.
+
+    A tuple and no dataclass, because each observation makes one of every source.
+    """
 
     source: SourceSpec
     price: int
@@ -142,6 +145,8 @@ def _used(
     sources: list[tuple[SourceSpec, SourcePrice]], weights: list[int]
 ) -> tuple[UsedSource, ...]:
     return tuple(
-        UsedSource(source, price.price, price.half_spread, weight)
-        for (source, price), weight in zip(sources, weights, strict=True)
+        [
+            UsedSource(source, price, half_spread, weight)
+            for (source, (price, half_spread)), weight in zip(sources, weights, strict=True)
+        ]
     )

@@ -27,7 +27,7 @@ MIDDLE = 650_000_000_000
 
 
 def quote(bid: int, ask: int, last: int | None = None, age_ms: int = 0) -> Quote:
-    return Quote("kraken", "BTC", "USD", bid, ask, last, age_ms)
+    return Quote(bid, ask, last, age_ms)
 
 
 def price_of(one: Quote) -> SourcePrice | Rejected:
