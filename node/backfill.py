@@ -22,8 +22,10 @@ from node.epoch_state import agreed_in, decode_state
 from node.running_epoch import RunningEpoch
 from node.store import Gap, Store
 
-PAUSE_SECONDS = 0.5
+PAUSE_SECONDS = 0.25
 """Between two requests, and between two steps of computing: the present comes first."""
+
+REPLAYED_PER_STEP = 16
 
 ANSWER_SECONDS = 3.0
 ROUNDS_MAX = 2
@@ -155,8 +157,8 @@ class Backfill:
         domain = self._context.domain
         view, below = gap.above_view, None
         while self._is_open(gap):
-            blocks = self._store.skipped(domain, view, count_max=16)
-            is_last = len(blocks) < 16
+            blocks = self._store.skipped(domain, view, count_max=REPLAYED_PER_STEP)
+            is_last = len(blocks) < REPLAYED_PER_STEP
             if is_last:
                 blocks = [*blocks, top]
             try:

@@ -54,6 +54,8 @@ MISTAKES = (
     "the window checked before the attached certificates are read",
     "two different timeouts of an honest member for one view",
     "a carried state taken from the committed instead of the justify block",
+    "a checkpoint whose state nobody agreed on",
+    "a checkpoint past the end of an epoch",
 )
 """The mistakes that the tests must be able to catch."""
 
