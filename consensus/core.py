@@ -209,7 +209,7 @@ class Core:
         self._enter(max(qc_view, tc_view) + 1, tc_view > qc_view, now_ms, out)
         if safety.closed and self._tree.root.successor is not None:
             self._end(out)
-        elif self._needs_checkpoint():
+        elif self._needs_checkpoint(now_ms):
             self._seek(out)
         vote = safety.last_vote
         if vote is not None and rules.may_repeat_vote(self._safety, self.view, vote):
@@ -403,7 +403,7 @@ class Core:
         want = self._want_awaiting(sender, response)
         if want is None or not response.blocks or self._safety.closed:
             return []
-        self._fetcher.extend(want, response.blocks)
+        self._fetcher.extend(want, response.blocks, now_ms)
         out: list[fx.Effect] = []
         self._follow(want, now_ms, out)
         self._resume(now_ms, out)
@@ -472,32 +472,32 @@ class Core:
         if node.height <= root.height or root.successor is not None:
             self._halt("a final block does not extend the last final one", out)
             return out
-        self._begin_from(node, response, out)
+        self._begin_from(node, response, now_ms, out)
         if node.successor is None and not self._safety.closed:
             self._note_qc(response.qc, now_ms, out)
             self._enter(response.qc.view + 1, False, now_ms, out)
             for want in self._fetcher.all():
-                self._request(want, out)
+                self._request(want, now_ms, out)
             self._resume(now_ms, out)
         return out
 
     def on_checkpoint_timer(self, now_ms: int) -> list[fx.Effect]:
         """Ask others for a checkpoint while one is needed."""
         out: list[fx.Effect] = []
-        if self._needs_checkpoint():
+        if self._needs_checkpoint(now_ms):
             self._ask_checkpoint(out)
         else:
             self._search.end()
         return out
 
-    def _needs_checkpoint(self) -> bool:
+    def _needs_checkpoint(self, now_ms: int) -> bool:
         if self._safety.closed:
             # The blocks are lost, the deciding one with them, and nothing else can be signed.
             return self._tree.root.successor is None
-        return any(self._is_far(w) or self._fetcher.is_stuck(w) for w in self._fetcher.all())
+        return self._fetcher.is_stuck(now_ms) or any(map(self._is_far, self._fetcher.all()))
 
     def _is_far(self, want: Want) -> bool:
-        return bool(want.chain) and want.chain[-1].height > self._tree.root.height + FAR_BLOCKS
+        return want.lowest is not None and want.lowest > self._tree.root.height + FAR_BLOCKS
 
     def _seek(self, out: list[fx.Effect]) -> None:
         if not self._search.is_open:
@@ -510,7 +510,9 @@ class Core:
             out.append(fx.SendRequest(CheckpointRequest(self._tree.root.view), to))
         out.append(fx.SetCheckpointTimer(self._context.configuration.timing.base_timeout_ms))
 
-    def _begin_from(self, node: Node, response: CheckpointResponse, out: list[fx.Effect]) -> None:
+    def _begin_from(
+        self, node: Node, response: CheckpointResponse, now_ms: int, out: list[fx.Effect]
+    ) -> None:
         """Make a checked checkpoint the last final block, durably before anything rests on it."""
         root, qc = self._tree.root, response.qc
         assert node.block is not None
@@ -518,7 +520,7 @@ class Core:
         self._final_qc = qc
         self._checkpoint = (node.block_id, response)
         self._fetcher.drop_below(node.view)
-        self._fetcher.begin_anew()
+        self._fetcher.begin_anew(now_ms)
         self._forget_waiting(node.view)
         out.append(
             fx.StoreCheckpoint(
@@ -635,7 +637,7 @@ class Core:
             self._waiting_qcs[block_id] = qc
             if len(self._waiting_qcs) > WAITING_QCS_MAX:
                 del self._waiting_qcs[min(self._waiting_qcs, key=self._waiting_view)]
-            if self._fetcher.want(qc) is not None:
+            if self._fetcher.want(qc, now_ms) is not None:
                 # The proposal is probably on its way.
                 duration_ms = self._context.configuration.timing.grace_ms
                 out.append(fx.SetFetchTimer(block_id, duration_ms))
@@ -944,14 +946,14 @@ class Core:
         else:
             if self._fetcher.is_full(want):
                 self._fetcher.descend(want)
-            self._request(want, out)
+            self._request(want, now_ms, out)
 
-    def _request(self, want: Want, out: list[fx.Effect]) -> None:
+    def _request(self, want: Want, now_ms: int, out: list[fx.Effect]) -> None:
         block_id, _ = self._fetcher.next_wanted(want)
         if self._fetcher.is_left_to_another(want):
             return
         is_far = self._is_far(want)
-        if is_far or self._fetcher.is_stuck(want):
+        if is_far or self._fetcher.is_stuck(now_ms):
             self._seek(out)
             if is_far and self._search.attempts <= CHECKPOINTS_ASKED_FIRST:
                 return
@@ -973,11 +975,12 @@ class Core:
                 self._halt(f"a quorum certified {error}", out)
                 return
             self._insert(node, now_ms, out)
+            self._fetcher.progressed(now_ms)
             self._note_qc(block.justify, now_ms, out)
         start = want.start
         if self._fetcher.climb(want):
             self._note_qc(start, now_ms, out)
-            self._request(want, out)
+            self._request(want, now_ms, out)
         else:
             self._fetcher.drop(want.block_id)
             self._note_qc(want.qc, now_ms, out)

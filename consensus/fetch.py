@@ -25,8 +25,8 @@ CHAIN_BYTES_MAX = 1 << 24
 
 WANTED_MAX = 8
 
-FRUITLESS_MAX = 3
-"""A block that was asked for more often in vain is looked for by a checkpoint too."""
+STUCK_TIMEOUTS = 3
+"""After so many base timeouts without any progress a checkpoint is looked for too."""
 
 
 @dataclass(slots=True)
@@ -42,13 +42,13 @@ class Want:
     start: QC
     height: int | None = None
     """The height of the block, once that has come."""
+    lowest: int | None = None
+    """The height of the lowest block of the chain that has come, on the way down."""
     waypoints: list[QC] = field(default_factory=list)
     chain: list[Block] = field(default_factory=list)
     bytes_held: int = 0
     asked: frozenset[int] = frozenset()
     attempts: int = 0
-    fruitless: int = 0
-    """How often was asked since the last block came."""
 
 
 def check_chain(context: EpochContext, rule: PayloadRule, qc: QC, blocks: Sequence[Block]) -> None:
@@ -77,11 +77,14 @@ class Fetcher:
         self._me = me
         self._rule = rule
         self._wants: dict[bytes, Want] = {}
+        self._progress_ms = 0
+        self._reach = 0
+        """The lowest view that any chain has come down to since blocks were last inserted."""
 
     def __contains__(self, block_id: bytes) -> bool:
         return block_id in self._wants
 
-    def want(self, qc: QC) -> Want | None:
+    def want(self, qc: QC, now_ms: int) -> Want | None:
         """Begin to look for a certificate's block; None if it is looked for already.
 
         With too many at once the one with the shortest chain gives way, of these the lowest: while
@@ -90,6 +93,8 @@ class Fetcher:
         block_id = self._context.id_of(qc)
         if block_id in self._wants:
             return None
+        if not self._wants:
+            self.progressed(now_ms)
         if len(self._wants) >= WANTED_MAX:
             least = min(
                 self._wants.values(),
@@ -133,20 +138,23 @@ class Fetcher:
         count = min(self._context.f + 1, len(signers))
         start = want.attempts * count
         want.attempts += 1
-        want.fruitless += 1
         chosen = tuple(signers[(start + i) % len(signers)] for i in range(count))
         want.asked |= frozenset(chosen)
         return chosen
 
-    def extend(self, want: Want, blocks: tuple[Block, ...]) -> None:
+    def extend(self, want: Want, blocks: tuple[Block, ...], now_ms: int) -> None:
         """Append blocks to a chain; raise `InvalidMessage` if they are not the ones asked for."""
         _, qc = self.next_wanted(want)
         check_chain(self._context, self._rule, qc, blocks)
         if want.height is None and blocks:
             want.height = blocks[0].height
         want.chain.extend(blocks)
+        if blocks:
+            want.lowest = blocks[-1].height
+            reach = blocks[-1].justify.view
+            if reach < self._reach:
+                self._reach, self._progress_ms = reach, now_ms
         want.bytes_held += sum(len(block.payload) for block in blocks)
-        want.fruitless = 0
 
     def is_full(self, want: Want) -> bool:
         """Tell whether no more of a chain may be held."""
@@ -162,6 +170,7 @@ class Fetcher:
         if not want.waypoints:
             return False
         self._begin(want, want.waypoints.pop())
+        want.lowest = None
         return True
 
     def _begin(self, want: Want, start: QC) -> None:
@@ -169,15 +178,28 @@ class Fetcher:
         want.chain.clear()
         want.bytes_held = 0
 
-    def is_stuck(self, want: Want) -> bool:
-        """Tell whether the next block seems to be nowhere: several times f+1 members lacked it."""
-        return want.fruitless > FRUITLESS_MAX
+    def progressed(self, now_ms: int) -> None:
+        """Note that certified blocks were inserted, or that looking for blocks begins."""
+        self._progress_ms, self._reach = now_ms, 1 << 63
 
-    def begin_anew(self) -> None:
+    def is_stuck(self, now_ms: int) -> bool:
+        """Tell whether blocks are missing and nobody asked has brought the tree nearer to them.
+
+        Of all chains together: while views pass, one gives way to the next, each as short.
+        """
+        if not self._wants:
+            return False
+        # A clock that was set back begins anew.
+        self._progress_ms = min(self._progress_ms, now_ms)
+        timeout_ms = self._context.configuration.timing.base_timeout_ms
+        return now_ms - self._progress_ms >= STUCK_TIMEOUTS * timeout_ms
+
+    def begin_anew(self, now_ms: int) -> None:
         """Forget what has come of every chain: it may lie below the last final block by now."""
+        self.progressed(now_ms)
         for want in self._wants.values():
             want.waypoints.clear()
-            want.fruitless = 0
+            want.lowest = None
             self._begin(want, want.qc)
 
     def drop(self, block_id: bytes) -> None:

@@ -44,6 +44,8 @@ def chaos(
         simulation.coalition = Coalition(simulation, Random(f"byzantine {seed}"))
     for node in simulation.nodes:
         node.skew_ms = random.randint(-200, 200)
+        if seed % 8 == 5:
+            node.disk.keeps = seed % 3  # So that checkpoints are needed.
     if trace is not None:
         tell_what_is_drawn(simulation)
     _break_and_heal(simulation, random, long=random.randrange(32) == 0)

@@ -13,7 +13,7 @@ from consensus import effects as fx
 from consensus.checkpoint import FAR_BLOCKS, check_checkpoint
 from consensus.core import CHECKPOINTS_ASKED_FIRST, Checkpoint, genesis_safety
 from consensus.errors import InvalidMessage
-from consensus.fetch import FRUITLESS_MAX
+from consensus.fetch import STUCK_TIMEOUTS
 from consensus.messages import (
     DESCENDANTS_MAX,
     DOCUMENT_BYTES_MAX,
@@ -76,8 +76,10 @@ def asked(of: Of, effects: list[Any], kind: type) -> list[Any]:
 def stuck(b: Any, of: Of, made: Any) -> Any:
     """Let a core look in vain for a block until it asks for a checkpoint; return that request."""
     effects = learn(b, made)
-    for _ in range(FRUITLESS_MAX + 1):
-        effects += b.core.on_fetch_timer(made.block_id, b.now_ms)
+    for _ in range(STUCK_TIMEOUTS):
+        assert not asked(of, effects, CheckpointRequest)
+        b.now_ms += b.context.configuration.timing.base_timeout_ms
+        effects = b.core.on_fetch_timer(made.block_id, b.now_ms)
     (request,) = asked(of, effects, CheckpointRequest)
     return request
 
@@ -392,8 +394,8 @@ def test_chains_that_began_below_the_checkpoint_are_fetched_anew(bench: Bench, o
     (request,) = asked(of, learn(b, chain[-1]), BlockRequest)
     piece = tuple(made.block for made in chain[:9:-1])
     b.give(request.to[0], BlockResponse(request.request.block_id, piece))
-    for _ in range(FRUITLESS_MAX + 1):
-        b.core.on_fetch_timer(chain[-1].block_id, b.now_ms)
+    b.now_ms += STUCK_TIMEOUTS * b.context.configuration.timing.base_timeout_ms
+    b.core.on_fetch_timer(chain[-1].block_id, b.now_ms)
     checkpoint = checkpoint_of(bench, of, chain[:30])
     effects = b.give(request.to[0], checkpoint)
     assert not of(effects, fx.Halt)

@@ -4,6 +4,7 @@ from dataclasses import replace
 from random import Random
 
 import pytest
+from msgspec.structs import replace as replaced
 
 from consensus import effects as fx
 from consensus.committee import Timing
@@ -131,6 +132,19 @@ def test_a_gap_that_nobody_can_fill_is_skipped() -> None:
         require_agreement(simulation)
 
 
+def test_views_that_pass_faster_than_anyone_can_be_asked_twice_do_not_keep_a_member_out() -> None:
+    """Each certificate's block is looked for, and gives way to the next before it is missed."""
+    timing = Timing(round_interval_ms=0, base_timeout_ms=400)
+    for seed in range(4):
+        simulation = watched(7, seed, timing=timing)
+        pruned(simulation, seed % 3)
+        away = simulation.nodes[seed]
+        height = stay_away(simulation, away, 3_000)
+        come_back(simulation, away, height)
+        assert simulation.skipped
+        require_agreement(simulation)
+
+
 def test_a_long_gap_is_skipped_though_it_could_be_filled(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("consensus.core.FAR_BLOCKS", 70)
     simulation = watched(4, 2)
@@ -166,6 +180,30 @@ def test_all_but_an_honest_one_of_those_asked_may_lie(n: int) -> None:
         height = stay_away(simulation, away, 3_000)
         come_back(simulation, away, height)
         assert {node.member for node, _ in simulation.skipped} <= {away_member, *faulty}
+        require_agreement(simulation)
+
+
+@pytest.mark.parametrize("n", [4, 7])
+def test_one_that_tells_the_truth_is_found_among_all_the_others(n: int) -> None:
+    """All but one answer wrongly, more than may be faulty: turns go round until it is asked."""
+    for seed in range(4):
+        simulation = watched(n, seed)
+        pruned(simulation)
+        away, honest = simulation.nodes[seed % n], simulation.nodes[(seed + 2) % n]
+        random = Random(seed)
+
+        def lie(node: Node, to: int, message: Message, random: Random = random) -> list[Message]:
+            if isinstance(message, CheckpointResponse):
+                return [replaced(message, state=random.randbytes(32))]
+            return [message]
+
+        for node in simulation.nodes:
+            if node not in (away, honest):
+                node.intercept = lie
+        height = stay_away(simulation, away, 3_000)
+        come_back(simulation, away, height)
+        assert [node for node, _ in simulation.skipped] == [away]
+        assert not any(text.startswith(f"{honest.member}:") for text in away.refused)
         require_agreement(simulation)
 
 
