@@ -28,6 +28,9 @@ WANTED_MAX = 8
 STUCK_TIMEOUTS = 3
 """After so many base timeouts without any progress a checkpoint is looked for too."""
 
+PATIENCE_TIMEOUTS = 12
+"""Nor must a liar that has what others have pruned show one block after the other for longer."""
+
 
 @dataclass(slots=True)
 class Want:
@@ -77,6 +80,7 @@ class Fetcher:
         self._me = me
         self._rule = rule
         self._wants: dict[bytes, Want] = {}
+        self._begun_ms = 0
         self._progress_ms = 0
         self._reach = 0
         """The lowest view that any chain has come down to since blocks were last inserted."""
@@ -180,7 +184,8 @@ class Fetcher:
 
     def progressed(self, now_ms: int) -> None:
         """Note that certified blocks were inserted, or that looking for blocks begins."""
-        self._progress_ms, self._reach = now_ms, 1 << 63
+        self._begun_ms = self._progress_ms = now_ms
+        self._reach = 1 << 63
 
     def is_stuck(self, now_ms: int) -> bool:
         """Tell whether blocks are missing and nobody asked has brought the tree nearer to them.
@@ -191,8 +196,12 @@ class Fetcher:
             return False
         # A clock that was set back begins anew.
         self._progress_ms = min(self._progress_ms, now_ms)
+        self._begun_ms = min(self._begun_ms, now_ms)
         timeout_ms = self._context.configuration.timing.base_timeout_ms
-        return now_ms - self._progress_ms >= STUCK_TIMEOUTS * timeout_ms
+        return (
+            now_ms - self._progress_ms >= STUCK_TIMEOUTS * timeout_ms
+            or now_ms - self._begun_ms >= PATIENCE_TIMEOUTS * timeout_ms
+        )
 
     def begin_anew(self, now_ms: int) -> None:
         """Forget what has come of every chain: it may lie below the last final block by now."""

@@ -141,6 +141,7 @@ class Backfill:
         request = wire.BlockRequest(self._context.id_of(qc), known_view)
         for _ in range(ROUNDS_MAX * len(self._others)):
             member = self._others[self._turn % len(self._others)]
+            self._turn += 1  # Whatever the answer: none may be the one that is always asked.
             self._asked, self._answer, self._came = (member, qc), (), trio.Event()
             self._send(request, (member,))
             with trio.move_on_after(ANSWER_SECONDS):
@@ -148,7 +149,6 @@ class Backfill:
             self._asked = None
             if self._answer:
                 return self._answer
-            self._turn += 1
             await trio.sleep(PAUSE_SECONDS)
         return ()
 

@@ -13,7 +13,7 @@ from consensus import effects as fx
 from consensus.checkpoint import FAR_BLOCKS, check_checkpoint
 from consensus.core import CHECKPOINTS_ASKED_FIRST, Checkpoint, genesis_safety
 from consensus.errors import InvalidMessage
-from consensus.fetch import STUCK_TIMEOUTS
+from consensus.fetch import PATIENCE_TIMEOUTS, STUCK_TIMEOUTS
 from consensus.messages import (
     DESCENDANTS_MAX,
     DOCUMENT_BYTES_MAX,
@@ -242,6 +242,22 @@ def test_a_block_that_nobody_has_is_looked_for_by_a_checkpoint(bench: Bench, of:
     assert len(request.to) == b.context.f + 1
     assert b.me not in request.to
     assert request.request.known_view == 0
+
+
+def test_a_liar_that_alone_has_the_blocks_cannot_draw_it_out(bench: Bench, of: Of) -> None:
+    """It shows one block whenever patience would end."""
+    b = bench()
+    chain = b.chain(100)
+    by_id = {made.block_id: made.block for made in chain}
+    effects = learn(b, chain[-1])
+    answers = 0
+    while not asked(of, effects, CheckpointRequest):
+        (one,) = asked(of, effects, BlockRequest)
+        b.now_ms += b.context.configuration.timing.base_timeout_ms
+        block = by_id[one.request.block_id]
+        effects = b.give(one.to[0], BlockResponse(one.request.block_id, (block,)))
+        answers += 1
+    assert STUCK_TIMEOUTS < answers <= PATIENCE_TIMEOUTS
 
 
 def test_a_long_gap_is_not_filled_block_by_block(bench: Bench, of: Of) -> None:
