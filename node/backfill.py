@@ -18,7 +18,7 @@ from consensus.errors import InvalidMessage
 from consensus.fetch import check_chain
 from consensus.messages import QC, Block
 from consensus.payload import State
-from node.epoch_state import agreed_in, decode_state
+from node.epoch_state import agreed_in, decode_state, encode_state
 from node.running_epoch import RunningEpoch
 from node.store import Gap, Store
 
@@ -68,7 +68,8 @@ class Backfill:
         self._answer: tuple[Block, ...] = ()
         self._came = trio.Event()
         self._work = trio.Event()
-        self._given_up: set[Gap] = set()
+        self._given_up: set[int] = set()
+        """The upper ends of gaps that nobody could fill in this life."""
 
     def wake(self) -> None:
         """Look for gaps once more."""
@@ -94,7 +95,8 @@ class Backfill:
         """Fill gaps as they come, until cancelled."""
         while True:
             self._work = trio.Event()
-            gaps = [g for g in self._gaps() if g not in self._given_up]
+            await self._tidy()
+            gaps = [gap for gap in self._gaps() if gap.view not in self._given_up]
             if not gaps or not self._others:
                 await self._work.wait()
                 continue
@@ -103,20 +105,25 @@ class Backfill:
             if await self._fill(gap):
                 _log.info("backfill.done", **_named(gap))
             elif self._is_open(gap):
-                self._given_up.add(gap)
-                self._store.forget_skipped(self._context.domain)
+                self._given_up.add(gap.view)
                 _log.warning(
                     "backfill.gave_up",
                     advice="no member has these blocks any more; the API says what is missing",
                     **_named(gap),
                 )
 
+    async def _tidy(self) -> None:
+        """Drop blocks of gaps that are filled, given up, or parts of wider ones by now."""
+        given_up = [gap for gap in self._gaps() if gap.view in self._given_up]
+        while self._store.prune_skipped(self._context.domain, given_up):  # noqa: ASYNC110
+            await trio.sleep(PAUSE_SECONDS)
+
     def _gaps(self) -> list[Gap]:
         return self._store.gaps(self._context.domain)
 
     def _is_open(self, gap: Gap) -> bool:
         # Another checkpoint may have made it a part of a wider one.
-        return gap in self._gaps()
+        return any(one.view == gap.view for one in self._gaps())
 
     async def _fill(self, gap: Gap) -> bool:
         domain = self._context.domain
@@ -124,14 +131,14 @@ class Backfill:
         if not tops or gap.height - gap.above_height > self._store.blocks_max:
             return False
         above_id, above_state = self._store.below_gap(domain, gap)
-        lowest = (self._store.skipped(domain, gap.above_view, count_max=1) or tops)[0]
+        lowest = (self._store.skipped(domain, gap, count_max=1) or tops)[0]
         while self._context.id_of(lowest.justify) != above_id:
             if lowest.justify.view <= gap.above_view:
                 return False
             blocks = await self._fetch(lowest.justify, gap.above_view)
             if not blocks or not self._is_open(gap):
                 return False
-            self._store.save_skipped(domain, blocks)
+            self._store.save_skipped(domain, gap, blocks)
             lowest = blocks[-1]
             await trio.sleep(PAUSE_SECONDS)
         return await self._replay(gap, decode_state(above_state), tops[0])
@@ -155,27 +162,29 @@ class Backfill:
     async def _replay(self, gap: Gap, state: State, top: Block) -> bool:
         """Compute the answers upwards; each block's certificate stands in the block above it."""
         domain = self._context.domain
-        view, below = gap.above_view, None
         while self._is_open(gap):
-            blocks = self._store.skipped(domain, view, count_max=REPLAYED_PER_STEP)
-            is_last = len(blocks) < REPLAYED_PER_STEP
-            if is_last:
-                blocks = [*blocks, top]
+            blocks = self._store.skipped(domain, gap, count_max=REPLAYED_PER_STEP + 1)
+            blocks = blocks if len(blocks) > REPLAYED_PER_STEP else [*blocks, top]
             try:
                 states = await trio.to_thread.run_sync(self._states, state, blocks)
             except InvalidMessage as error:
                 _log.error("backfill.wrong", problem=str(error))
                 return False
-            for block, after in zip(blocks, states, strict=True):
-                self._recover(below, block.justify)
-                below = block, after
-            view, state = blocks[-1].view, states[-1]
-            if is_last:
+            if not self._is_open(gap):
+                return False
+            for block, after, above in zip(blocks, states, blocks[1:], strict=False):
+                self._recover(block, after, above.justify)
+            if blocks[-1] is top:
                 for child in self._store.blocks_of_view(domain, top.view + 1):
-                    self._recover(below, child.justify)
-                self._store.forget_skipped(domain, gap)
+                    self._recover(top, states[-1], child.justify)
+                self._store.close_gap(domain, gap)
                 self._events.gaps_changed()
                 return True
+            # The last one needs the certificate in the block above it: it is computed again.
+            known, state = blocks[-2], states[-2]
+            known_id = known.header.id(self._context.domain)
+            gap = self._store.narrow_gap(domain, gap, known, known_id, encode_state(state))
+            self._events.gaps_changed()
             await trio.sleep(PAUSE_SECONDS)
         return False
 
@@ -190,12 +199,10 @@ class Backfill:
             states.append(state)
         return states
 
-    def _recover(self, below: tuple[Block, State] | None, qc: QC) -> None:
-        if below is not None:
-            block, state = below
-            block_id = block.header.id(self._context.domain)
-            if block_id == self._context.id_of(qc):
-                self._events.recovered(block_id, block, qc, state)
+    def _recover(self, block: Block, state: State, qc: QC) -> None:
+        block_id = block.header.id(self._context.domain)
+        if block_id == self._context.id_of(qc):
+            self._events.recovered(block_id, block, qc, state)
 
 
 def _named(gap: Gap) -> dict[str, int]:

@@ -37,8 +37,9 @@ SAFETY_MIGRATIONS = (
         " above_height INTEGER NOT NULL, view INTEGER NOT NULL, height INTEGER NOT NULL,"
         " above_id BLOB NOT NULL, above_state BLOB NOT NULL,"
         " PRIMARY KEY (domain, view)) STRICT, WITHOUT ROWID",
-        "CREATE TABLE skipped (domain BLOB NOT NULL, view INTEGER NOT NULL, block BLOB NOT NULL,"
-        " PRIMARY KEY (domain, view)) STRICT, WITHOUT ROWID",
+        "CREATE TABLE skipped (seq INTEGER PRIMARY KEY, domain BLOB NOT NULL,"
+        " gap INTEGER NOT NULL, view INTEGER NOT NULL, block BLOB NOT NULL,"
+        " UNIQUE (domain, gap, view)) STRICT",
     ),
 )
 

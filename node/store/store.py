@@ -37,6 +37,7 @@ _BLOCKS_PRUNED_PER_COMMIT_MAX = 16
 _GAPS_MAX = 256
 """So many gaps of an epoch are remembered, the newest."""
 
+_SKIPPED_PRUNED_MAX = 64
 _EVIDENCE_PER_MEMBER_MAX = 64
 """One proof convicts; a member that offends in every view must not fill the disk."""
 
@@ -465,7 +466,6 @@ class Store:
             " WHERE domain = ?1 ORDER BY view DESC LIMIT 1 OFFSET ?2)",
             (domain, _GAPS_MAX),
         )
-        self._forget_skipped(domain)
 
     def gaps(self, domain: bytes) -> list[Gap]:
         """Return what was skipped in an epoch, oldest first: nobody here knows these blocks."""
@@ -498,37 +498,68 @@ class Store:
             )
         return [self._decoded(block) for (block,) in rows]
 
-    def save_skipped(self, domain: bytes, blocks: Sequence[Block]) -> None:
+    def save_skipped(self, domain: bytes, gap: Gap, blocks: Sequence[Block]) -> None:
         """Keep blocks of a gap until all of it is here."""
         with self._pending():
             for block in blocks:
                 self._database.write(
-                    "INSERT OR REPLACE INTO skipped VALUES (?, ?, ?)",
-                    (domain, block.view, _block_encoder.encode(block)),
+                    "INSERT OR IGNORE INTO skipped (domain, gap, view, block) VALUES (?, ?, ?, ?)",
+                    (domain, gap.view, block.view, _block_encoder.encode(block)),
                 )
 
     def skipped(
-        self, domain: bytes, above_view: int, *, count_max: int = BLOCKS_PER_RESPONSE_MAX
+        self, domain: bytes, gap: Gap, *, count_max: int = BLOCKS_PER_RESPONSE_MAX
     ) -> list[Block]:
-        """Return the lowest blocks above a view that came back so far, oldest first."""
+        """Return the lowest blocks of a gap that came back so far, oldest first."""
         with self._mutex:
             rows = self._database.rows(
-                "SELECT block FROM skipped WHERE domain = ? AND view > ? ORDER BY view LIMIT ?",
-                (domain, above_view, count_max),
+                "SELECT block FROM skipped WHERE domain = ? AND gap = ? AND view > ?"
+                " ORDER BY view LIMIT ?",
+                (domain, gap.view, gap.above_view, count_max),
             )
         return [self._decoded(block) for (block,) in rows]
 
-    def forget_skipped(self, domain: bytes, filled: Gap | None = None) -> None:
-        """Drop the blocks that came back, and the gap if it is filled."""
+    def narrow_gap(
+        self, domain: bytes, gap: Gap, above: Block, above_id: bytes, above_state: bytes
+    ) -> Gap:
+        """Move a gap's lower end upwards to a block that is known again; return what is left."""
+        left = Gap(above.view, above.height, gap.view, gap.height)
         with self._pending():
-            self._forget_skipped(domain)
-            if filled is not None:
-                self._database.write(
-                    "DELETE FROM gap WHERE domain = ? AND view = ?", (domain, filled.view)
-                )
+            self._database.write(
+                "UPDATE gap SET above_view = ?, above_height = ?, above_id = ?, above_state = ?"
+                " WHERE domain = ? AND view = ?",
+                (above.view, above.height, above_id, above_state, domain, gap.view),
+            )
+        return left
 
-    def _forget_skipped(self, domain: bytes) -> None:
-        self._database.write("DELETE FROM skipped WHERE domain = ?", (domain,))
+    def close_gap(self, domain: bytes, gap: Gap) -> None:
+        """Note that a gap is filled."""
+        with self._pending():
+            self._database.write(
+                "DELETE FROM gap WHERE domain = ? AND view = ?", (domain, gap.view)
+            )
+
+    def prune_skipped(self, domain: bytes, without: Sequence[Gap] = ()) -> bool:
+        """Drop some blocks that no gap needs any more, or one of these; False if none is left.
+
+        Not many at a time, since a vote may wait for the transaction.
+        """
+        for gap in without:
+            if self._prune_skipped("gap = ?2", (domain, gap.view)):
+                return True
+        needed = "EXISTS (SELECT 1 FROM gap WHERE domain = ?1 AND gap.view = skipped.gap"
+        return self._prune_skipped(f"NOT {needed} AND above_view < skipped.view)", (domain,))
+
+    def _prune_skipped(self, which: str, parameters: tuple[object, ...]) -> bool:
+        with self._pending():
+            return (
+                self._database.write(
+                    "DELETE FROM skipped WHERE seq IN (SELECT seq FROM skipped"
+                    f" WHERE domain = ?1 AND {which} LIMIT {_SKIPPED_PRUNED_MAX})",
+                    parameters,
+                )
+                > 0
+            )
 
     @property
     def blocks_max(self) -> int:

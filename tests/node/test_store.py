@@ -604,6 +604,38 @@ def test_gaps_that_touch_become_one_and_only_so_many_are_kept(directory: Path) -
         assert gaps[-1].view == 1_999
 
 
+def test_what_came_back_of_a_gap_is_kept_until_it_is_used(directory: Path) -> None:
+    gap = Gap(3, 3, 300, 300)
+    with Store.create(directory) as store:
+        store.save_checkpoint(D, block_id(300), block(300), b"", gap, block_id(3), b"three")
+        store.save_skipped(D, gap, [block(view) for view in range(200, 99, -1)])
+        store.save_skipped(OTHER, gap, [block(50)])
+        assert [b.view for b in store.skipped(D, gap, count_max=2)] == [100, 101]
+        assert not store.prune_skipped(D), "all of it is needed"
+        left = store.narrow_gap(D, gap, block(150), block_id(150), b"state")
+        assert store.gaps(D) == [left] == [Gap(150, 150, 300, 300)]
+        assert store.below_gap(D, left) == (block_id(150), b"state")
+        assert store.skipped(D, left)[0].view == 151
+        assert store.prune_skipped(D)
+        assert store.skipped(D, gap)[0].view == 151, "those that were used are dropped"
+        assert not store.prune_skipped(D)
+        # A wider gap begins anew: what came back for the narrower one is not all of it.
+        wider = Gap(300, 300, 400, 400)
+        store.save_checkpoint(D, block_id(400), block(400), b"", wider, block_id(300), b"")
+        (merged,) = store.gaps(D)
+        assert merged == Gap(150, 150, 400, 400)
+        assert store.skipped(D, merged) == []
+        store.save_skipped(D, merged, [block(399)])
+        while store.prune_skipped(D):
+            pass
+        assert [b.view for b in store.skipped(D, merged)] == [399]
+        assert store.prune_skipped(D, [merged]), "it was given up"
+        assert store.skipped(D, merged) == []
+        store.close_gap(D, merged)
+        assert store.gaps(D) == []
+        assert store.skipped(OTHER, gap) == [block(50)]
+
+
 def test_a_head_whose_block_is_lost_is_none(directory: Path) -> None:
     """Then the member begins with a checkpoint; what it signed is all there."""
     with Store.create(directory) as store:
