@@ -61,7 +61,7 @@ VICES = {
     "flood": "send the same and the like many times",
     "jam": "have the network lose the votes of the view before a faulty leader's",
     "misinform": "answer requests with wrong blocks, and with wrong or old checkpoints",
-    "misdirect": "hand over to epochs that nobody decided, or before the end",
+    "misdirect": "hand over to epochs that nobody decided, or before the end; invent prices",
     "forge": "sign with infinity, points off the curve or the subgroup, and others' shares",
 }
 
@@ -227,6 +227,9 @@ class Coalition:
             if block is None or justify.view >= view:
                 continue
             self._did(vice)
+            if "misdirect" in self.vices and self.random.randrange(4) == 0:
+                # Prices where there may be none, or others than were observed.
+                block = replace(block, header=replace(block.header, feed_root=b"p" * 32))
             proposal = self._signed(leader, block, tc)
             for node in self._some(90 if count == 1 else 60):
                 self._give(leader, node, proposal)

@@ -199,10 +199,11 @@ class Succession:
                 self._jump(ending, late, following)
 
     def _found(self, ending: Simulation, deciding: Checkpoint, now_ms: int) -> None:
+        block = deciding.block
+        change = None if block is None else StubRule.change_in(block.payload)
+        if change is None:
+            raise SimulationFailed(f"left after a block that decides nothing ({ending})")
         setting = succeeding_setting(ending.context, deciding)
-        assert deciding.block is not None
-        change = StubRule.change_in(deciding.block.payload)
-        assert change is not None
         who, _ = committee_in(change.document)
         self._begin(setting, who, now_ms)
 

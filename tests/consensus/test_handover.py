@@ -5,14 +5,17 @@ from dataclasses import replace
 from typing import Any
 
 import msgspec
+import pytest
 
 from consensus import effects as fx
 from consensus import rules
 from consensus.committee import EpochContext
-from consensus.core import Checkpoint, Core
-from consensus.handover import Terms, terms_of
+from consensus.core import Checkpoint, Core, genesis_checkpoint
+from consensus.errors import InvalidMessage
+from consensus.handover import Terms, check_certificate, terms_of
 from consensus.messages import HandoverShare, Proposal
 from testnet.simulation import handle
+from testnet.stub_signatures import GENESIS_STATE
 
 Bench = Callable[..., Any]
 Of = Callable[..., list[Any]]
@@ -94,6 +97,28 @@ def test_a_later_commit_ends_the_epoch_at_the_block_that_decided(bench: Bench, o
     assert [e.block_id for e in committed] in ([chain[0].block_id], [])
     assert b.core.root.block_id == chain[0].block_id
     assert b.core.safety.closed
+
+
+def test_of_many_blocks_that_become_final_at_once_the_one_that_decided_is_the_last(
+    bench: Bench, of: Of
+) -> None:
+    b = bench()
+    chain = deciding_chain(b, 5)
+    safety = msgspec.structs.replace(b.core.safety, high_qc=chain[4].qc)
+    late = Core(b.context, b.me, b.rule, safety, genesis_checkpoint(b.context, GENESIS_STATE))
+    out = late.start([made.block for made in chain], b.now_ms)
+    (committed,) = of(out, fx.Committed)
+    assert committed.block_id == late.root.block_id == chain[0].block_id
+    assert late.safety.closed
+
+
+def test_a_handover_certificate_needs_a_quorum_of_members(bench: Bench) -> None:
+    b = bench()
+    terms = terms_in(b, deciding_chain(b, 2)[0])
+    check_certificate(b.context, b.sign.handover_certificate(terms, [0, 1, 3]))
+    for signers in ([0, 1], [], [0, 1, 4], [0, 1, 2, 200]):
+        with pytest.raises(InvalidMessage, match=r"members, 3 needed|beyond the committee"):
+            check_certificate(b.context, b.sign.handover_certificate(terms, signers))
 
 
 def proposal_without_qc(b: Any, made: Any) -> Proposal:

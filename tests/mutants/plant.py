@@ -6,8 +6,9 @@ line for each; `plant.py --unmodified` runs all of these tests on the code as it
 pass. Nothing outside a temporary directory is changed.
 
 A mistake is a file `NAME.toml` beside this one: which mistake of `MISTAKES` it is, the texts to
-replace, and the tests (`caught_by`) and random scenarios (`chaos`: members, at most so many) that
-see it. A text that does not occur exactly once is an error, never a mistake that nobody caught.
+replace, and the tests (`caught_by`) and random scenarios (`chaos` or `succession`: members, at most
+so many) that see it. A text that does not occur exactly once is an error, never a mistake that
+nobody caught.
 """
 
 import argparse
@@ -56,6 +57,12 @@ MISTAKES = (
     "a carried state taken from the committed instead of the justify block",
     "a checkpoint whose state nobody agreed on",
     "a checkpoint past the end of an epoch",
+    "voting after the epoch is closed",
+    "a closed epoch that is not durable",
+    "something that counts after the end of an epoch",
+    "a successor that no quorum approved",
+    "an old epoch's state in the next one",
+    "an end that only some hear of",
 )
 """The mistakes that the tests must be able to catch."""
 
@@ -79,13 +86,13 @@ class Change:
 
 @dataclass(frozen=True)
 class Mutant:
-    """A mistake that can be planted; `chaos` is (members, scenarios) or None."""
+    """A mistake that can be planted; `runs` is (kind, members, scenarios) or None."""
 
     name: str
     mistake: str
     changes: tuple[Change, ...]
     caught_by: tuple[str, ...]
-    chaos: tuple[int, int] | None
+    runs: tuple[str, int, int] | None
 
 
 def load(name: str) -> Mutant:
@@ -93,11 +100,12 @@ def load(name: str) -> Mutant:
     document = tomllib.loads((HERE / f"{name}.toml").read_text())
     changes = tuple(Change(**change) for change in document.pop("change"))
     caught_by = tuple(document.pop("caught_by"))
-    members, count = document.pop("chaos", (0, 0))
+    kinds = [kind for kind in ("chaos", "succession") if kind in document]
+    runs = [(kind, *document.pop(kind)) for kind in kinds]
     mistake = document.pop("mistake")
-    if document or mistake not in MISTAKES or not changes or not caught_by:
+    if document or mistake not in MISTAKES or not changes or not caught_by or len(runs) > 1:
         raise ValueError(f"{name}.toml is not a mutant: {sorted(document)} {mistake!r}")
-    return Mutant(name, mistake, changes, caught_by, (members, count) if count else None)
+    return Mutant(name, mistake, changes, caught_by, runs[0] if runs else None)
 
 
 def names() -> list[str]:
@@ -214,10 +222,10 @@ def run_tests(scratch: Path, ids: Sequence[str]) -> Outcome:
     return Outcome(frozenset(passed - failed), frozenset(failed), broken, cpu_seconds)
 
 
-def run_chaos(scratch: Path, members: int, count: int) -> tuple[str | None, float]:
+def run_scenarios(scratch: Path, kind: str, members: int, count: int) -> tuple[str | None, float]:
     """Run random scenarios; return what the first failure says, and the CPU seconds."""
     code, output, cpu_seconds = execute(
-        scratch, [str(HERE / "scenarios.py"), str(members), str(count)]
+        scratch, [str(HERE / "scenarios.py"), kind, str(members), str(count)]
     )
     if code not in (0, 1):
         raise SystemExit(f"the scenarios ended with {code}:\n{output[-3000:]}")
@@ -250,12 +258,12 @@ def try_mutant(mutant: Mutant, say: Callable[[str], None] = print) -> Verdict:
             say(f"  {'caught' if one in outcome.failed else 'NOT CAUGHT'}  {one}")
         cpu_seconds = outcome.cpu_seconds
         good = outcome.broken is None and outcome.failed >= set(mutant.caught_by)
-        if mutant.chaos is not None:
-            members, count = mutant.chaos
-            failure, spent = run_chaos(scratch, members, count)
+        if mutant.runs is not None:
+            kind, members, count = mutant.runs
+            failure, spent = run_scenarios(scratch, kind, members, count)
             cpu_seconds += spent
             good = good and failure is not None
-            say(f"  {'caught' if failure else 'NOT CAUGHT'}  chaos of {members}: {failure}")
+            say(f"  {'caught' if failure else 'NOT CAUGHT'}  {kind} of {members}: {failure}")
     say(f"  {cpu_seconds:.1f} s of CPU")
     return Verdict(
         good and cpu_seconds <= CPU_SECONDS_MAX, len(outcome.failed), failure, cpu_seconds
@@ -271,7 +279,7 @@ def print_table(mutants: Sequence[Mutant]) -> list[str]:
         if not verdict.caught:
             missed.append(mutant.name)
         by = [one.partition("::")[2] for one in mutant.caught_by]
-        if mutant.chaos is not None:
+        if mutant.runs is not None:
             by.insert(0, str(verdict.scenario))
         caught = "yes" if verdict.caught else "NO"
         print(f"{mutant.name:<38} {caught:<7} {verdict.cpu_seconds:>6.1f}  {by[0]}", flush=True)
@@ -291,15 +299,15 @@ def try_unmodified(mutants: Sequence[Mutant]) -> bool:
             good = False
             print(outcome.broken or f"failed: {sorted(set(ids) - outcome.passed)}")
         cpu_seconds = outcome.cpu_seconds
-        counts: dict[int, int] = {}
-        for members, count in (mutant.chaos for mutant in mutants if mutant.chaos is not None):
-            counts[members] = max(count, counts.get(members, 0))
-        for members, count in counts.items():
-            failure, spent = run_chaos(s, members, count)
+        counts: dict[tuple[str, int], int] = {}
+        for kind, members, count in (one.runs for one in mutants if one.runs is not None):
+            counts[kind, members] = max(count, counts.get((kind, members), 0))
+        for (kind, members), count in counts.items():
+            failure, spent = run_scenarios(s, kind, members, count)
             cpu_seconds += spent
             if failure is not None:
                 good = False
-                print(f"chaos of {members}: {failure}")
+                print(f"{kind} of {members}: {failure}")
     print(f"the code as it is: {len(ids)} tests, {counts} scenarios, {cpu_seconds:.1f} s of CPU")
     return good
 

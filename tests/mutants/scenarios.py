@@ -1,15 +1,15 @@
-"""Runs random scenarios until one fails: `scenarios.py MEMBERS COUNT`; 1 if one did."""
+"""Runs random scenarios until one fails: `scenarios.py KIND MEMBERS COUNT`; 1 if one did."""
 
 import sys
 
-from testnet.chaos import chaos
+from testnet.long_run import KINDS
 from testnet.simulation import SimulationFailed
 
 
-def main(members: int, count: int) -> int:
+def main(kind: str, members: int, count: int) -> int:
     for number in range(1, count + 1):
         try:
-            chaos(members, number)
+            KINDS[kind](members, number, None)()
         except SimulationFailed as error:
             print(f"scenario {number}: {error}")
             return 1
@@ -17,4 +17,4 @@ def main(members: int, count: int) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main(int(sys.argv[1]), int(sys.argv[2])))
+    sys.exit(main(sys.argv[1], int(sys.argv[2]), int(sys.argv[3])))
