@@ -24,6 +24,7 @@ from consensus.committee import (
     signers_of,
 )
 from consensus.digests import keccak, timeout_digest
+from consensus.evidence import SignedTimeout, SignedVote
 from consensus.handover import Terms, approval_digest
 from consensus.messages import (
     QC,
@@ -152,6 +153,14 @@ class RealSignatures:
         extra = PopSchemeMPL.sign(_POISON, b"poison")
         share = G2Element.from_bytes(self.share(member, digest))
         return bytes(share + extra if member % 2 else share + extra.negate())
+
+    def is_vote(self, vote: SignedVote) -> bool:
+        """Tell whether every member of the bitmap signed the header's id."""
+        return self._verifier.is_vote(vote)
+
+    def is_timeout(self, timeout: SignedTimeout) -> bool:
+        """Tell whether every member of each group signed its report."""
+        return self._verifier.is_timeout(timeout)
 
     def check(self, sender: int, message: Message) -> None:
         """Check what the shell checks before the core; raise `InvalidMessage`."""
