@@ -220,11 +220,16 @@ def status(url: str | None, config_file: Path) -> None:
     from node.cli.fairness import fairness_lines
     from node.cli.node_client import get
     from node.cli.node_url import node_url
+    from node.errors import CheckFailed
 
     base = node_url(url, config_file, "control")
     answer = get(base, "/v1/handover", 5)
-    fairness = get(base, "/v1/fairness", 5)
-    text = [*lines_of(answer), *fairness_lines(fairness)]
+    text = lines_of(answer)
+    try:
+        fairness = get(base, "/v1/fairness", 5)
+        text += fairness_lines(fairness)
+    except CheckFailed:
+        fairness = None  # The node is still starting; what is proposed it knows all the same.
     emit({**answer, "fairness": fairness}, "\n".join(line.rstrip() for line in text))
 
 

@@ -756,7 +756,9 @@ def test_an_operator_proposes_looks_and_approves(
     hash_ = "0x" + file.configuration.hash.hex()
     assert "nobody proposes" in didyma("committee", "approve", hash_, "--url", url).stderr
     assert didyma("committee", "propose", path, "--url", url).exit_code == 0
-    seen = json.loads(didyma("committee", "status", "--url", url, "--json").stdout)
+    shown = didyma("committee", "status", "--url", url, "--json")
+    assert shown.exit_code == 0, shown.stderr
+    seen = json.loads(shown.stdout)
     assert seen["epoch"] == 2
     (candidate,) = seen["candidates"]
     assert candidate["configuration"] == hash_
