@@ -174,9 +174,15 @@ class Backfill:
                 return False
             for block, after, above in zip(blocks, states, blocks[1:], strict=False):
                 self._recover(block, after, above.justify)
-            if blocks[-1] is top:
+            is_last = blocks[-1] is top
+            if is_last:
                 for child in self._store.blocks_of_view(domain, top.view + 1):
                     self._recover(top, states[-1], child.justify)
+            # The archive's thread keeps them meanwhile; then they are not asked for again.
+            await trio.sleep(PAUSE_SECONDS)
+            if not self._is_open(gap):
+                return False
+            if is_last:
                 self._store.close_gap(domain, gap)
                 self._events.gaps_changed()
                 return True
@@ -185,7 +191,6 @@ class Backfill:
             known_id = known.header.id(self._context.domain)
             gap = self._store.narrow_gap(domain, gap, known, known_id, encode_state(state))
             self._events.gaps_changed()
-            await trio.sleep(PAUSE_SECONDS)
         return False
 
     def _states(self, state: State, blocks: Sequence[Block]) -> list[State]:
