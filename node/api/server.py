@@ -73,10 +73,11 @@ class ApiServer:
 
     def publish(self, report: PublishedReport) -> None:
         """Show a new certified report, or one that has become final, to all who follow."""
+        self._hub.told = report
         loop = self._loop
-        if loop is None or loop.is_closed():
-            return
-        loop.call_soon_threadsafe(self._hub.publish, report)
+        # To wake the thread costs more than all else here, and nobody may be there to see it.
+        if self._hub.followed and loop is not None and not loop.is_closed():
+            loop.call_soon_threadsafe(self._hub.publish, report)
 
     async def run(self, listen: Listeners, started: Callable[[Listeners], None]) -> None:
         """Serve until cancelled; `started` gets the addresses once all listeners are open."""

@@ -60,7 +60,7 @@ class Subscription:
 
 
 class ReportHub:
-    """Hands each new report to every client; for the asyncio thread only."""
+    """Hands each new report to every client; for the asyncio thread but for `told`, `followed`."""
 
     def __init__(self, complete: CompleteReports, limits: ApiLimits, metrics: Metrics) -> None:
         self._complete = complete
@@ -68,17 +68,31 @@ class ReportHub:
         self._metrics = metrics
         self._subscriptions: dict[Subscription, str] = {}
         self._closed = False
-        self.latest: PublishedReport | None = None
+        self._latest: PublishedReport | None = None
+        self.told: PublishedReport | None = None
+        """The newest report that any thread has told of; it is taken up when one is asked for."""
+
+    @property
+    def followed(self) -> bool:
+        """Whether any client follows; what is told after this was False need not be published."""
+        return bool(self._subscriptions)
+
+    @property
+    def latest(self) -> PublishedReport | None:
+        """The newest report."""
+        if self.told is not None:
+            self.publish(self.told)
+        return self._latest
 
     def publish(self, report: PublishedReport) -> None:
         """Hand on a report, unless a newer one, or the same, has been."""
-        newest = self.latest
+        newest = self._latest
         place = (report.epoch, report.view)
         if newest is not None and place <= (newest.epoch, newest.view):
             if place == (newest.epoch, newest.view) and report.final:
-                self.latest = report
+                self._latest = report
             return
-        self.latest = report
+        self._latest = report
         for subscription, transport in self._subscriptions.items():
             if not subscription.put(report):
                 self._metrics.api_stream_drops.labels(transport).inc()
@@ -104,9 +118,11 @@ class ReportHub:
                 "ask another node, or poll /v1/reports/latest once a second",
             )
         subscription = Subscription(self._limits.stream_queue_max)
-        if self.latest is not None:
-            subscription.put(self.latest)
+        newest = self._latest
+        # In this order: from here on new reports are published, those of before are told.
         self._subscriptions[subscription] = transport
+        if self.latest is newest and newest is not None:
+            subscription.put(newest)  # A newer one has just been handed to this client too.
         gauge = self._metrics.api_streams.labels(transport)
         gauge.inc()
         try:

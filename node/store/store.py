@@ -2,6 +2,7 @@
 
 import secrets
 import threading
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -98,6 +99,25 @@ class StoredEvidence:
     data: bytes
 
 
+class _Turns:
+    """A lock whose holder first does something that was put off."""
+
+    def __init__(self, first: Callable[[], None]) -> None:
+        self.lock = threading.Lock()
+        self._first = first
+
+    def __enter__(self) -> None:
+        self.lock.acquire()
+        try:
+            self._first()
+        except BaseException:
+            self.lock.release()
+            raise
+
+    def __exit__(self, *_exception: object) -> None:
+        self.lock.release()
+
+
 class Store:
     """The data directory of one node, held exclusively.
 
@@ -109,7 +129,9 @@ class Store:
 
     def __init__(self, directory: Path, retention: Retention, *, create: bool) -> None:
         """Use `Store.create` and `Store.open`."""
-        self._mutex = threading.Lock()
+        self._waiting: deque[Callable[[], None]] = deque()
+        """Writes that are done by whoever has the next turn."""
+        self._mutex = _Turns(self._write_waiting)
         # Of its own: a vote that is to be made durable never waits for the archive.
         self._archive_mutex = threading.Lock()
         self._retention = retention
@@ -194,9 +216,10 @@ class Store:
 
     def close(self, *, commit: bool = True) -> None:
         """Make durable what waits, close the files and let others in; may be called twice."""
-        with self._mutex:
+        with self._mutex.lock:
             try:
                 if commit and self._opened and not self._database.failed:
+                    self._write_waiting()
                     self._database.commit()
             finally:
                 for opened in self._opened:
@@ -213,6 +236,22 @@ class Store:
             self._pending_writes += 1
             if self._pending_writes >= _PENDING_WRITES_MAX:
                 self._commit()
+
+    def _later(self, write: Callable[[], None]) -> None:
+        """Put a write off until anything else is written or read, so that the caller never waits.
+
+        The next safety state is, as a rule, and the disk's own thread then does both.
+        """
+        self._waiting.append(write)
+        full = self._pending_writes + len(self._waiting) >= _PENDING_WRITES_MAX
+        if full or self._database.failed:
+            self.flush()
+
+    def _write_waiting(self) -> None:
+        while self._waiting:
+            self._database.begin()
+            self._waiting.popleft()()
+            self._pending_writes += 1
 
     def _commit(self) -> None:
         self._database.commit()
@@ -338,11 +377,14 @@ class Store:
 
     def save_block(self, domain: bytes, block_id: bytes, block: Block) -> None:
         """Keep a block; durable with the next safety state."""
-        with self._pending():
+
+        def write() -> None:
             self._database.write(
                 "INSERT OR IGNORE INTO block (domain, id, view, block) VALUES (?, ?, ?, ?)",
                 (domain, block_id, block.view, _block_encoder.encode(block)),
             )
+
+        self._later(write)
 
     def load_block(self, domain: bytes, block_id: bytes) -> Block | None:
         """Return a block that is kept."""
@@ -400,12 +442,15 @@ class Store:
         self, domain: bytes, block_id: bytes, height: int, view: int, state: bytes
     ) -> None:
         """Note that a saved block is final and is the head; durable with the next safety state."""
-        with self._pending():
+
+        def write() -> None:
             if not self._database.write(
                 "UPDATE block SET final = 1 WHERE domain = ? AND id = ?", (domain, block_id)
             ):
                 raise ValueError(f"block {block_id.hex()} was not saved before it was committed")
             self._set_head(domain, block_id, height, view, state)
+
+        self._later(write)
 
     def _set_head(
         self, domain: bytes, block_id: bytes, height: int, view: int, state: bytes

@@ -537,8 +537,10 @@ def test_many_blocks_do_not_wait_for_ever(directory: Path) -> None:
 
 
 def test_a_block_is_saved_before_it_is_committed(directory: Path) -> None:
-    with Store.create(directory) as store, pytest.raises(ValueError, match="was not saved"):
+    with Store.create(directory) as store:
         store.commit_block(D, block_id(1), 1, 1, b"")
+        with pytest.raises(ValueError, match="was not saved"):
+            store.flush()
 
 
 def test_old_blocks_go_but_never_the_head_nor_what_is_not_final(directory: Path) -> None:
