@@ -6,7 +6,7 @@ Only blocks whose parent is here are ever added, so every path leads down to the
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
-from consensus.messages import Block
+from consensus.messages import Block, Link
 from consensus.payload import State
 
 UNCOMMITTED_MAX = 4096
@@ -25,6 +25,8 @@ class Node:
     observed_at_ms: int
     state: State
     certified: bool = False
+    link: Link | None = None
+    """What the header's link covers; not known of the root."""
     successor: bytes | None = None
     """The hash of the next epoch's configuration, if this block or one before it decided that."""
 

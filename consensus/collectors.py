@@ -24,6 +24,9 @@ class VoteSlot:
     accusations: int = 0
 
 
+_NO_VOTES: Mapping[int, VoteSlot] = {}
+
+
 class VoteCollector:
     """The votes of the views in the window."""
 
@@ -47,6 +50,10 @@ class VoteCollector:
             return None
         slot.accusations += 1
         return slot
+
+    def slots(self, view: int) -> Iterable[tuple[int, VoteSlot]]:
+        """Return the votes of a view by signer."""
+        return self._views.get(view, _NO_VOTES).items()
 
     def take_quorum(self, view: int, block_id: bytes) -> Mapping[int, bytes] | None:
         """Return the shares on a block if they are a quorum that is not yet being certified."""
@@ -111,6 +118,11 @@ class TimeoutCollector:
             return None
         slot.accusations += 1
         return slot
+
+    def slots(self, view: int) -> Iterable[tuple[int, TimeoutSlot]]:
+        """Return the timeouts of a view by signer."""
+        collected = self._views.get(view)
+        return collected.slots.items() if collected is not None else ()
 
     def count(self, view: int) -> int:
         """Return how many members timed out of a view."""

@@ -24,6 +24,7 @@ from consensus.checkpoint import (
 from consensus.collectors import TimeoutCollector, VoteCollector
 from consensus.committee import EpochContext
 from consensus.errors import InvalidMessage, InvalidPayload
+from consensus.evidence import link_of
 from consensus.fetch import Fetcher, Want
 from consensus.handover import ShareCollector, Terms, check_certificate, terms_of
 from consensus.messages import (
@@ -43,12 +44,15 @@ from consensus.messages import (
     Header,
     Observed,
     Proposal,
+    Testimony,
     Timeout,
     Vote,
+    Witnessed,
 )
 from consensus.pacemaker import Pacemaker
 from consensus.payload import Outcome, PayloadRule, State
 from consensus.safety import SafetyState
+from consensus.witness import Witness
 
 SMALL_COMMITTEE_MAX = 10
 """Up to this size votes and observations go to everyone, beyond it to the collectors only."""
@@ -134,6 +138,7 @@ class Core:
         self._pacemaker = Pacemaker(context.configuration.timing.base_timeout_ms)
         self._votes = VoteCollector(context.q)
         self._timeouts = TimeoutCollector(context.q)
+        self._witness = Witness(context, self._votes, self._timeouts)
         self._fetcher = Fetcher(context, me, rule)
         self._search = CheckpointSearch(context, me)
         self._final_qc: QC | None = None
@@ -181,26 +186,45 @@ class Core:
         """The height of the highest certified block that is being looked for, once it is known."""
         return max((want.height for want in self._fetcher.all() if want.height), default=None)
 
+    @property
+    def witness(self) -> Witness:
+        """What this member has seen signed."""
+        return self._witness
+
     def node(self, block_id: bytes) -> Node | None:
         """Return a block above the last final one, or that one."""
         return self._tree.get(block_id)
 
     # Events.
 
-    def start(self, stored: Iterable[Block], now_ms: int) -> list[fx.Effect]:
-        """Take up the stored blocks above the root, then enter the first view not yet decided."""
+    def start(
+        self, stored: Iterable[Block], now_ms: int, witnessed: Iterable[Witnessed] = ()
+    ) -> list[fx.Effect]:
+        """Take up the stored blocks above the root, then enter the first view not yet decided.
+
+        `witnessed` is what `KeepWitnessed` kept. What it proves is told again: a crash may have
+        come before anybody heard of it.
+        """
+        out: list[fx.Effect] = []
+        for record in witnessed:
+            found = self._witness.take(record)
+            out += [effect for effect in found if isinstance(effect, fx.Accusation)]
         for block in sorted(stored, key=lambda block: block.view):
             parent = self._tree.get(self._context.id_of(block.justify))
             block_id = block.header.id(self._context.domain)
             if parent is None or self._tree.get(block_id) is not None:
                 continue
             try:
-                self._tree.add(self._judge(block, block_id, parent))
+                node = self._judge(block, block_id, parent)
             except InvalidMessage:
                 continue
+            self._tree.add(node)
+            assert node.link is not None
+            out += self._witness.block(block_id, block.header, node.link)
+            out += self._witness.qc(block.justify)
             self._show_final(parent, block.justify)
         safety = self._safety
-        out: list[fx.Effect] = []
+        out += self._saw(safety.high_qc, safety.high_tc)
         if safety.closing_qc is not None:
             self._final_qc = safety.closing_qc
         qc_view = safety.high_qc.view
@@ -243,7 +267,7 @@ class Core:
         """Take over a proposal's certificates, then vote for its block if that is safe."""
         rules.check_proposal(self._context, sender, proposal)
         if self._safety.closed:
-            return []
+            return self._saw(proposal.block.justify, proposal.tc)
         block = proposal.block
         block_id = block.header.id(self._context.domain)
         parent = self._tree.get(self._context.id_of(block.justify))
@@ -273,22 +297,20 @@ class Core:
     def on_vote(self, sender: int, vote: Vote, now_ms: int) -> list[fx.Effect]:
         """Count a vote; hand out a quorum for certification."""
         header = vote.header
-        current = self.view
-        if self._safety.closed or header.view < 1:
-            return []
-        if not current - 1 <= header.view <= current + WINDOW_AHEAD:
+        if header.view < 1:
             return []
         out: list[fx.Effect] = []
-        self._heard(sender, header.view)
+        if not self._safety.closed and self._is_in_window(header.view):
+            self._heard(sender, header.view)
         self._take_vote(sender, header, header.id(self._context.domain), vote.share, out)
         return out
 
     def on_certificate(self, qc: QC, now_ms: int) -> list[fx.Effect]:
         """Take over a certificate made of collected votes; a collector hands it on."""
         rules.check_qc(self._context, qc)
-        out: list[fx.Effect] = []
         if self._safety.closed:
-            return out
+            return self._saw(qc, None)
+        out: list[fx.Effect] = []
         new = qc.view > self._safety.high_qc.view
         self._adopt_qc(qc, now_ms, out)
         collector = self._context.leader(qc.view) == self._me
@@ -321,36 +343,34 @@ class Core:
         if timeout.qc.view < timeout.high_qc_view:
             raise InvalidMessage("a timeout without the certificate that it reports")
         out: list[fx.Effect] = []
+        view, high_qc_view, share = timeout.view, timeout.high_qc_view, timeout.share
         closing_qc = self._safety.closing_qc
         if closing_qc is not None:
+            out += self._saw(timeout.qc, timeout.tc)
+            out += self._witness.timeout(sender, view, high_qc_view, share, timely=False)
             # Alone it cannot go on, and those who have left no longer time out with it.
-            return [fx.SendClosingQC(Certificate(closing_qc, None), sender)]
+            out.append(fx.SendClosingQC(Certificate(closing_qc, None), sender))
+            return out
         self._heard(sender, timeout.view)
         self._adopt_qc(timeout.qc, now_ms, out)
         if timeout.tc is not None:
             self._adopt_tc(timeout.tc, now_ms, out)
-        if not self.view <= timeout.view <= self.view + WINDOW_AHEAD:
+        timely = self.view <= view <= self.view + WINDOW_AHEAD
+        out += self._witness.timeout(sender, view, high_qc_view, share, timely=timely)
+        if not timely:
             return out
-        earlier = self._timeouts.add(sender, timeout.view, timeout.high_qc_view, timeout.share)
+        earlier = self._timeouts.add(sender, view, high_qc_view, share)
         if earlier is not None:
-            out.append(
-                fx.Equivocation(
-                    "timeout",
-                    sender,
-                    timeout.view,
-                    earlier.high_qc_view,
-                    earlier.share,
-                    timeout.high_qc_view,
-                    timeout.share,
-                )
-            )
-        self._count_timeouts(timeout.view, now_ms, out)
+            first = (earlier.high_qc_view, earlier.share)
+            out += self._witness.two_timeouts(sender, view, first, (high_qc_view, share))
+        self._count_timeouts(view, now_ms, out)
         return out
 
     def on_timeout_certificate(self, tc: TC, now_ms: int) -> list[fx.Effect]:
         """Take over a TC made of collected timeouts and hand it on."""
         rules.check_tc(self._context, tc)
         out: list[fx.Effect] = []
+        out += self._witness.tc(tc)
         if tc.view >= self.view and not self._safety.closed:
             self._adopt_tc(tc, now_ms, out)
             out.append(fx.SendCertificate(Certificate(self._safety.high_qc, tc)))
@@ -372,9 +392,9 @@ class Core:
         rules.check_qc(self._context, message.qc)
         if message.tc is not None:
             rules.check_tc(self._context, message.tc)
-        out: list[fx.Effect] = []
         if self._safety.closed:
-            return out
+            return self._saw(message.qc, message.tc)
+        out: list[fx.Effect] = []
         self._adopt_qc(message.qc, now_ms, out)
         if message.tc is not None:
             self._adopt_tc(message.tc, now_ms, out)
@@ -403,10 +423,31 @@ class Core:
         want = self._want_awaiting(sender, response)
         if want is None or not response.blocks or self._safety.closed:
             return []
-        self._fetcher.extend(want, response.blocks, now_ms)
+        links = self._fetcher.extend(want, response.blocks, now_ms)
         out: list[fx.Effect] = []
+        for block, (block_id, link) in zip(response.blocks, links, strict=True):
+            out += self._witness.block(block_id, block.header, link)
+            out += self._witness.qc(block.justify)
         self._follow(want, now_ms, out)
         self._resume(now_ms, out)
+        return out
+
+    def on_testimony(self, sender: int, testimony: Testimony, now_ms: int) -> list[fx.Effect]:
+        """Look at what a member saw that met a fork; nothing of it is taken over."""
+        for record in testimony.records:
+            if (record.qc is None) != (record.link is None) or (record.qc is None) == (
+                record.tc is None
+            ):
+                raise InvalidMessage("a testimony with a record that is neither a QC nor a TC")
+            if record.qc is not None and record.link is not None:
+                rules.check_qc(self._context, record.qc)
+                if record.qc.header.link != record.link.digest:
+                    raise InvalidMessage("a testimony with a link that the header does not show")
+            if record.tc is not None:
+                rules.check_tc(self._context, record.tc)
+        out: list[fx.Effect] = []
+        for record in testimony.records:
+            out += self._witness.take(record)
         return out
 
     def on_fetch_timer(self, block_id: bytes, now_ms: int) -> list[fx.Effect]:
@@ -461,6 +502,7 @@ class Core:
         node = check_checkpoint(self._context, self._rule, response)
         self._search.take(sender)
         out: list[fx.Effect] = []
+        out += self._witness.qc(response.qc)
         root = self._tree.root
         if self._halted or node.view <= root.view:
             return out
@@ -470,6 +512,7 @@ class Core:
                 self._resume(now_ms, out)
             return out
         if node.height <= root.height or root.successor is not None:
+            self._testify(response.qc.view, out)
             self._halt("a final block does not extend the last final one", out)
             return out
         self._begin_from(node, response, now_ms, out)
@@ -612,8 +655,18 @@ class Core:
 
     # Certificates.
 
+    def _saw(self, qc: QC, tc: TC | None) -> list[fx.Effect]:
+        """Look at certificates for what they prove, and take nothing over."""
+        out: list[fx.Effect] = []
+        out += self._witness.qc(qc)
+        if tc is not None:
+            out += self._witness.qc(tc.high_qc)
+            out += self._witness.tc(tc)
+        return out
+
     def _adopt_qc(self, qc: QC, now_ms: int, out: list[fx.Effect]) -> None:
         view = qc.view
+        out += self._witness.qc(qc)
         if view > self._safety.high_qc.view:
             self._set(high_qc=qc)
         self._note_qc(qc, now_ms, out)
@@ -621,6 +674,7 @@ class Core:
             self._enter(view + 1, False, now_ms, out)
 
     def _adopt_tc(self, tc: TC, now_ms: int, out: list[fx.Effect]) -> None:
+        out += self._witness.tc(tc)
         self._adopt_qc(tc.high_qc, now_ms, out)
         high_tc = self._safety.high_tc
         if tc.view >= self.view and (high_tc is None or tc.view > high_tc.view):
@@ -829,6 +883,7 @@ class Core:
             block.height,
             block.header.observed_at_ms,
             outcome.state,
+            link=link_of(block, parent.block_id, outcome.payload_digest),
             successor=outcome.successor,
         )
 
@@ -837,7 +892,9 @@ class Core:
         if self._tree.get(node.block_id) is not None:
             return
         assert node.block is not None
+        assert node.link is not None
         self._tree.add(node)
+        out += self._witness.block(node.block_id, node.block.header, node.link)
         self._fetcher.drop(node.block_id)
         out.append(fx.StoreBlock(node.block_id, node.block))
         tip = self._context.id_of(self._safety.high_qc)
@@ -865,18 +922,20 @@ class Core:
     def _take_vote(
         self, signer: int, header: Header, block_id: bytes, share: bytes, out: list[fx.Effect]
     ) -> None:
-        current = self.view
-        if not current - 1 <= header.view <= current + WINDOW_AHEAD:
+        timely = not self._safety.closed and self._is_in_window(header.view)
+        out += self._witness.vote(signer, header, block_id, share, timely=timely)
+        if not timely:
             return
         earlier = self._votes.add(signer, header, block_id, share)
         if earlier is not None:
-            out.append(
-                fx.Equivocation(
-                    "vote", signer, header.view, earlier.header, earlier.share, header, share
-                )
-            )
+            first = (earlier.header, earlier.share)
+            out += self._witness.two_votes(signer, first, (header, share))
             return
         self._try_certify(header, block_id, out)
+
+    def _is_in_window(self, view: int) -> bool:
+        current = self.view
+        return current - 1 <= view <= current + WINDOW_AHEAD
 
     def _try_certify(self, header: Header, block_id: bytes, out: list[fx.Effect]) -> None:
         if header.view <= self._safety.high_qc.view:
@@ -942,6 +1001,7 @@ class Core:
             self._insert_chain(want, now_ms, out)
         elif want.chain and want.chain[-1].justify.view <= self._tree.root.view:
             # Certified, later than the last final block, and not built on it.
+            self._testify(want.chain[-1].view, out)
             self._halt("a certified block does not extend the last final one", out)
         else:
             if self._fetcher.is_full(want):
@@ -1031,6 +1091,11 @@ class Core:
         heard = view if view < latest else latest
         if heard > self._last_heard.get(member, 0):
             self._last_heard[member] = heard
+
+    def _testify(self, view: int, out: list[fx.Effect]) -> None:
+        testimony = self._witness.testimony(view)
+        if testimony is not None and not self._halted:
+            out.append(fx.SendTestimony(testimony))
 
     def _halt(self, reason: str, out: list[fx.Effect]) -> None:
         if not self._halted:

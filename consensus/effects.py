@@ -8,6 +8,7 @@ own core if oneself is among the destinations.
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from consensus.evidence import Evidence
 from consensus.handover import Terms
 from consensus.messages import (
     QC,
@@ -20,6 +21,8 @@ from consensus.messages import (
     CheckpointResponse,
     HandoverCertificate,
     Header,
+    Testimony,
+    Witnessed,
 )
 from consensus.payload import State
 from consensus.safety import SafetyState
@@ -263,19 +266,30 @@ class Committed:
 
 
 @dataclass(frozen=True, slots=True)
-class Equivocation:
-    """A member signed two different things in one view. Shares are not yet verified one by one.
+class KeepWitnessed:
+    """Keep a certificate that may prove an offence; durable with the next safety state."""
 
-    `kind` is `vote` (two headers) or `timeout` (two high-QC views).
+    record: Witnessed
+
+
+@dataclass(frozen=True, slots=True)
+class SendTestimony:
+    """Send a testimony to everyone else; nothing is signed."""
+
+    testimony: Testimony
+
+
+@dataclass(frozen=True, slots=True)
+class Accusation:
+    """Members signed what no honest one signs; keep the evidence and tell the others.
+
+    Certificates in it were verified. With a `witness` a single share in it was not: if that one
+    does not verify, nothing is proven but that the witness sent it.
     """
 
-    kind: str
-    member: int
-    view: int
-    first: Header | int
-    first_share: bytes
-    second: Header | int
-    second_share: bytes
+    evidence: Evidence
+    members: tuple[int, ...]
+    witness: int | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -326,7 +340,9 @@ Effect = (
     | Certified
     | StoreCheckpoint
     | Committed
-    | Equivocation
+    | KeepWitnessed
+    | SendTestimony
+    | Accusation
     | PeerFault
     | EnteredView
     | Halt

@@ -14,7 +14,8 @@ from dataclasses import dataclass, field
 
 from consensus.committee import EpochContext, signers_of
 from consensus.errors import InvalidMessage
-from consensus.messages import QC, Block
+from consensus.evidence import link_of
+from consensus.messages import QC, Block, Link
 from consensus.payload import PayloadRule
 
 CHAIN_BLOCKS_MAX = 256
@@ -54,22 +55,27 @@ class Want:
     attempts: int = 0
 
 
-def check_chain(context: EpochContext, rule: PayloadRule, qc: QC, blocks: Sequence[Block]) -> None:
+def check_chain(
+    context: EpochContext, rule: PayloadRule, qc: QC, blocks: Sequence[Block]
+) -> list[tuple[bytes, Link]]:
     """Check that blocks, newest first, are the one that a certificate names and its ancestors.
 
-    Raises `InvalidMessage`.
+    Returns their ids and what their links cover; raises `InvalidMessage`.
     """
+    links: list[tuple[bytes, Link]] = []
     wanted, view = context.id_of(qc), qc.view
     for block in blocks:
         if block.header.id(context.domain) != wanted:
             raise InvalidMessage("a block that was not asked for")
         if not block.justify.view < block.view == view:
             raise InvalidMessage("a block whose view does not fit its chain")
-        wanted = context.id_of(block.justify)
-        payload_digest = rule.digest(block.view, block.payload)
-        if block.header.link != block.link_with(wanted, payload_digest):
+        block_id, wanted = wanted, context.id_of(block.justify)
+        link = link_of(block, wanted, rule.digest(block.view, block.payload))
+        if block.header.link != link.digest:
             raise InvalidMessage("a block whose link does not cover it")
+        links.append((block_id, link))
         view = block.justify.view
+    return links
 
 
 class Fetcher:
@@ -146,10 +152,15 @@ class Fetcher:
         want.asked |= frozenset(chosen)
         return chosen
 
-    def extend(self, want: Want, blocks: tuple[Block, ...], now_ms: int) -> None:
-        """Append blocks to a chain; raise `InvalidMessage` if they are not the ones asked for."""
+    def extend(
+        self, want: Want, blocks: tuple[Block, ...], now_ms: int
+    ) -> list[tuple[bytes, Link]]:
+        """Append blocks to a chain; return their ids and what their links cover.
+
+        Raises `InvalidMessage` if they are not the ones asked for.
+        """
         _, qc = self.next_wanted(want)
-        check_chain(self._context, self._rule, qc, blocks)
+        links = check_chain(self._context, self._rule, qc, blocks)
         if want.height is None and blocks:
             want.height = blocks[0].height
         want.chain.extend(blocks)
@@ -159,6 +170,7 @@ class Fetcher:
             if reach < self._reach:
                 self._reach, self._progress_ms = reach, now_ms
         want.bytes_held += sum(len(block.payload) for block in blocks)
+        return links
 
     def is_full(self, want: Want) -> bool:
         """Tell whether no more of a chain may be held."""

@@ -33,6 +33,9 @@ DOCUMENT_BYTES_MAX: Final = 1 << 17
 STATE_BYTES_MAX: Final = 1 << 18
 DESCENDANTS_MAX: Final = 256
 """So many links at most lead from a checkpoint to the certified block that makes it final."""
+TESTIMONY_MAX: Final = 64
+EVIDENCE_BYTES_MAX: Final = 1 << 14
+"""No piece of evidence is longer when encoded: two timeouts of 128 groups each fit."""
 
 
 class Header(Struct, frozen=True, array_like=True, forbid_unknown_fields=True):
@@ -107,6 +110,34 @@ class Block(Struct, frozen=True, array_like=True, forbid_unknown_fields=True):
         return link_digest(
             parent_id, self.justify.view, self.height, self.state_digest, payload_digest
         )
+
+
+class Link(Struct, frozen=True, array_like=True, forbid_unknown_fields=True):
+    """What a header's link is the digest of."""
+
+    parent_id: WireDigest
+    parent_view: WireView
+    height: WireView
+    state_digest: WireDigest
+    payload_digest: WireDigest
+
+    @property
+    def digest(self) -> Digest:
+        """The link of the header."""
+        return link_digest(
+            self.parent_id, self.parent_view, self.height, self.state_digest, self.payload_digest
+        )
+
+
+class Witnessed(Struct, frozen=True, array_like=True, forbid_unknown_fields=True):
+    """A certificate that a member keeps and shows, since it may be half of an offence.
+
+    Either a QC with what its header's link covers, or a TC.
+    """
+
+    qc: QC | None
+    link: Link | None
+    tc: TC | None
 
 
 class Observed(Struct, frozen=True, array_like=True, forbid_unknown_fields=True):
@@ -271,6 +302,20 @@ class Successor(Struct, frozen=True, tag="successor", array_like=True, forbid_un
     state: Annotated[bytes, Meta(max_length=STATE_BYTES_MAX)]
 
 
+class EvidenceMessage(
+    Struct, frozen=True, tag="evidence", array_like=True, forbid_unknown_fields=True
+):
+    """Evidence against members of the epoch that the message is of; see `consensus.evidence`."""
+
+    evidence: Annotated[bytes, Meta(max_length=EVIDENCE_BYTES_MAX)]
+
+
+class Testimony(Struct, frozen=True, tag="testimony", array_like=True, forbid_unknown_fields=True):
+    """What a member saw certified around a fork, told before it halts."""
+
+    records: Annotated[tuple[Witnessed, ...], Meta(min_length=1, max_length=TESTIMONY_MAX)]
+
+
 Message = (
     ObservationMessage
     | Proposal
@@ -286,6 +331,8 @@ Message = (
     | HandoverCertificate
     | SuccessorRequest
     | Successor
+    | EvidenceMessage
+    | Testimony
 )
 
 _encoder = msgspec.msgpack.Encoder()

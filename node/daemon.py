@@ -17,12 +17,13 @@ import trio
 
 from consensus.core import Core
 from consensus.errors import InvalidMessage
-from consensus.messages import Successor
+from consensus.messages import EvidenceMessage, Successor
 from node import network_file as committee_file
 from node.api.view import (
     ChainView,
     Identity,
     NodeView,
+    OffenceView,
     PeerView,
     PublishedReport,
     SourceView,
@@ -36,6 +37,7 @@ from node.epoch_file import EpochFile
 from node.epoch_file import load as load_epoch_file
 from node.epoch_history import EpochHistory
 from node.errors import ConfigurationError, NetworkFileError, OperatorError
+from node.evidence_book import EvidenceBook
 from node.handover_control import HandoverControl
 from node.journal import Journal
 from node.keys.key_set import KeySet, load_keys
@@ -51,7 +53,7 @@ from node.runtime import Halted, Runtime, wall_clock_ms
 from node.signer import Signer
 from node.store import ArchiveReader, Retention, Store, StoreMissing, safety_for_start
 from node.store.store import JOURNAL_DIRECTORY
-from node.switchboard import Switchboard, peer_number
+from node.switchboard import Switchboard, peer_number, sealed
 from node.telemetry import Telemetry
 from node.validity import Reminder
 
@@ -166,6 +168,10 @@ class Node:
         self._archive = ArchiveReader(self._config.node.data_dir)
         self._mesh = self._make_mesh()
         self._board = Switchboard(self._mesh, self._store, self._epochs[:-1])
+        self._evidence = EvidenceBook(
+            self._store, lambda: self._epochs, self._tell_all, self._telemetry.convicted
+        )
+        self._board.on_evidence = self._evidence.receive
         self._feeds: FeedService | None = None
         self._feeds_task: asyncio.Task[None] | None = None
         self._publisher: Publisher | None = None
@@ -231,6 +237,7 @@ class Node:
             network=edges.network(seat, self._board.begin(epoch)),
             observe=lambda now_ms: edges.observation(self._observer.observe(now_ms)),
             candidates=self._candidates,
+            evidence=self._evidence,
             events=edges.events(self._telemetry),
             expect=self._expect,
         )
@@ -306,6 +313,7 @@ class Node:
                     await nursery.start(self._board.run, list(self._addresses))
                     await nursery.start(self._agree, nursery)
                     nursery.start_soon(self._show)
+                    nursery.start_soon(self._evidence.run)
                     nursery.start_soon(watch_trio, self._metrics)
                     _settle_memory()
                     _log.info("node_started", member=self._telemetry.member)
@@ -450,6 +458,7 @@ class Node:
             metrics=self._metrics,
             epochs=EpochHistory(self._epochs, self._store),
             handover=HandoverControl(lambda: (self._epoch, self._candidates)),
+            evidence=self._evidence,
         )
         self._show_now()
         listening = Listeners(
@@ -532,6 +541,7 @@ class Node:
             peers=self._peers(),
             sources=self._sources(),
             chains=self._chains(),
+            offences=self._offences(),
         )
         self._cell.swap(view)
 
@@ -539,6 +549,20 @@ class Node:
         epoch = self._epoch
         ends = self._reminder.look(epoch.context.epoch, epoch.valid_until_ms, wall_clock_ms())
         return [] if ends is None else [ends]
+
+    def _tell_all(self, epoch: int, evidence: bytes) -> None:
+        """Send evidence of an epoch to every member that is known."""
+        frame = sealed(epoch, EvidenceMessage(evidence))
+        for peer in self._addresses:
+            self._mesh.send(peer, frame)
+
+    def _offences(self) -> tuple[OffenceView, ...]:
+        return tuple(
+            OffenceView(
+                one.name, one.kind, one.epoch, one.view, one.found_at_ms, "0x" + one.id.hex()
+            )
+            for one in self._evidence.newest
+        )
 
     def _not_ready(self) -> list[str]:
         reasons = []

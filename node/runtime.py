@@ -9,8 +9,9 @@ import time
 from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, NoReturn, Protocol
 
+import msgspec
 import structlog
 import trio
 
@@ -19,7 +20,6 @@ from consensus import effects as fx
 from consensus import messages as wire
 from consensus.committee import signers_of
 from consensus.core import Core
-from consensus.digests import timeout_digest
 from consensus.errors import InvalidMessage
 from consensus.handover import Terms, terms_in
 from consensus.messages import QC, TC, Block
@@ -30,7 +30,9 @@ from node.candidates import Candidates
 from node.epoch_file import from_document
 from node.epoch_state import agreed_in, encode_state
 from node.errors import NetworkFileError
+from node.evidence_book import EvidenceBook
 from node.journal import Journal
+from node.network.rate import TokenBucket
 from node.payload import digest_of, is_priced
 from node.running_epoch import RunningEpoch, encode_successor
 from node.signer import Signer
@@ -43,6 +45,13 @@ if TYPE_CHECKING:
 VERIFICATIONS_MAX = 8
 """Messages that are verified at the same time; more wait with the network."""
 
+PARTING_SECONDS = 1.0
+"""A node that halts leaves its last messages so much time."""
+
+TESTIMONIES_A_SECOND = 0.1
+TESTIMONIES_AT_ONCE = 3
+"""So many of one member are verified; whoever halts again after a restart testifies again."""
+
 GOSSIP_SECONDS = 0.5
 CANDIDATE_EVERY_SECONDS = 10.0
 """What this member proposes as the next epoch is told again, to whoever was away."""
@@ -54,6 +63,8 @@ _NEVER_TO_SELF = (
     | wire.HandoverCertificate
     | wire.Candidate
 )
+
+_witnessed_decoder = msgspec.msgpack.Decoder(wire.Witnessed)
 
 _log = structlog.get_logger("node.runtime")
 
@@ -127,10 +138,6 @@ class Events(Recovered, Protocol):
         """Note that a member broke the protocol."""
         ...
 
-    def equivocated(self, evidence: fx.Equivocation) -> None:
-        """Note proof that a member signed two different things in one view."""
-        ...
-
 
 @dataclass(frozen=True, slots=True)
 class OwnObservation:
@@ -160,6 +167,7 @@ class Runtime:
         network: Network,
         observe: Callable[[int], OwnObservation],
         candidates: Candidates,
+        evidence: EvidenceBook,
         events: Events,
         expect: Callable[[float], None] = lambda _seconds: None,
     ) -> None:
@@ -176,6 +184,7 @@ class Runtime:
         self._observe = observe
         self._expect = expect
         self._candidates = candidates
+        self._evidence = evidence
         self._successor: wire.Successor | None = None
         self._events = events
         self._turn = trio.Lock()
@@ -187,6 +196,8 @@ class Runtime:
         self._timer = Alarm[int]()
         self._observing = Alarm[fx.Observe]()
         self._loading: set[int] = set()
+        self._testimonies: dict[int, TokenBucket] = {}
+        self._others = [member for member in range(self._context.n) if member != me]
         self._observed_ns: dict[int, int] = {}
         self._backfill = Backfill(epoch, me, store, events, self._send)
         self._nursery: trio.Nursery
@@ -212,12 +223,17 @@ class Runtime:
             for member in range(self._context.n):
                 if member != self._me:
                     self._nursery.start_soon(self._serve, member)
-            await self._step(lambda: self._core.start(stored, wall_clock_ms()))
+            witnessed = await trio.to_thread.run_sync(self._witnessed)
+            await self._step(lambda: self._core.start(stored, wall_clock_ms(), witnessed))
             task_status.started()
             self._nursery.start_soon(self._gossip)
             self._nursery.start_soon(self._backfill.run)
         assert self._successor is not None
         return self._successor
+
+    def _witnessed(self) -> list[wire.Witnessed]:
+        kept = self._store.witnessed(self._context.domain)
+        return [_witnessed_decoder.decode(encoded) for encoded in kept]
 
     # From the network to the core.
 
@@ -236,7 +252,9 @@ class Runtime:
                     await trio.to_thread.run_sync(
                         self._verifier.check, member, message, limiter=self._verifying
                     )
-                if isinstance(message, wire.Successor):
+                if isinstance(message, wire.EvidenceMessage):
+                    await self._evidence.receive(member, self._epoch, message)
+                elif isinstance(message, wire.Successor):
                     await trio.to_thread.run_sync(
                         self._epoch.check, message, limiter=self._verifying
                     )
@@ -278,6 +296,8 @@ class Runtime:
                 return core.on_checkpoint_request(sender, message, now_ms)
             case wire.CheckpointResponse():
                 return core.on_checkpoint_response(sender, message, now_ms)
+            case wire.Testimony():
+                return core.on_testimony(sender, message, now_ms)
             case wire.HandoverShare():
                 return core.on_handover_share(sender, message, now_ms)
             case wire.HandoverCertificate():
@@ -288,11 +308,15 @@ class Runtime:
             case wire.Candidate():
                 self._take_candidate(sender, message)
                 return []
-            case wire.SuccessorRequest() | wire.Successor():
+            case wire.SuccessorRequest() | wire.Successor() | wire.EvidenceMessage():
                 return []  # There is none yet; one that comes goes another way.
 
     def _is_wanted(self, member: int, message: wire.Message) -> bool:
         match message:
+            case wire.Testimony():
+                now = trio.current_time()
+                first = TokenBucket(TESTIMONIES_A_SECOND, TESTIMONIES_AT_ONCE, now)
+                return self._testimonies.setdefault(member, first).take(1, now)
             case wire.Candidate():
                 return self._candidates.admits(member, message, trio.current_time())
             # Certificates cost much to verify, and perhaps nobody asked for these.
@@ -386,6 +410,8 @@ class Runtime:
     async def _perform(self, effects: list[fx.Effect]) -> None:
         for effect in effects:
             match effect:
+                case fx.Halt(reason=reason):
+                    await self._halt(reason, effects)
                 case fx.Persist(safety=safety):
                     begun_ns = time.monotonic_ns()
                     await trio.to_thread.run_sync(
@@ -455,7 +481,12 @@ class Runtime:
                     self._committed(effect)
                 case fx.StoreCheckpoint():
                     self._begin_from(effect)
-                case fx.Equivocation():
+                case fx.KeepWitnessed(record=record):
+                    encoded = msgspec.msgpack.encode(record)
+                    self._store.save_witnessed(self._context.domain, encoded)
+                case fx.SendTestimony(testimony=testimony):
+                    self._send(testimony, self._others)
+                case fx.Accusation():
                     self._nursery.start_soon(self._keep_evidence, effect)
                 case fx.PeerFault(member=member, reason=reason):
                     self._accuse(member, reason)
@@ -463,10 +494,16 @@ class Runtime:
                     if by_timeout:
                         _log.info("view.timed_out", view=view - 1)
                     self._events.entered_view(view, by_timeout)
-                case fx.Halt(reason=reason):
-                    if self._journal is not None:
-                        self._journal.halted(reason)
-                    raise Halted(reason)
+
+    async def _halt(self, reason: str, effects: Sequence[fx.Effect]) -> NoReturn:
+        """Stop, but not before what led to it is durable and on its way to the others."""
+        if self._journal is not None:
+            self._journal.halted(reason)
+        for effect in effects:
+            if isinstance(effect, fx.Accusation):
+                await self._evidence.take(self._epoch, effect)
+        await trio.sleep(PARTING_SECONDS)
+        raise Halted(reason)
 
     def _send(self, message: wire.Message, to: Sequence[int]) -> None:
         frame = wire.encode(message)
@@ -667,26 +704,8 @@ class Runtime:
         )
         self._events.began_from(effect.block_id, block, effect.state)
 
-    async def _keep_evidence(self, effect: fx.Equivocation) -> None:
-        """Check both shares of an offence, then keep them: one bad share proves nothing."""
-        domain = self._context.domain
-
-        def digest(what: wire.Header | int) -> bytes:
-            if isinstance(what, int):
-                return timeout_digest(domain, effect.view, what)
-            return what.id(domain)
-
-        def genuine() -> bool:
-            return all(
-                self._verifier.is_share(effect.member, digest(what), share)
-                for what, share in (
-                    (effect.first, effect.first_share),
-                    (effect.second, effect.second_share),
-                )
-            )
-
-        if not await trio.to_thread.run_sync(genuine):
-            self._accuse(effect.member, "a second vote or timeout that is not even signed")
-            return
-        _log.error("peer.equivocated", member=effect.member, view=effect.view, kind=effect.kind)
-        self._events.equivocated(effect)
+    async def _keep_evidence(self, accusation: fx.Accusation) -> None:
+        """Check and keep what the core found: a bad share convicts nobody but who sent it."""
+        if not await self._evidence.take(self._epoch, accusation):
+            assert accusation.witness is not None
+            self._accuse(accusation.witness, "a second vote or timeout that is not even signed")

@@ -9,7 +9,7 @@ index does.
 """
 
 from collections import deque
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Final, Protocol
 
 import structlog
@@ -59,6 +59,13 @@ def sealed(epoch: int, message: wire.Message | bytes) -> bytes:
     """Return the frame of a message."""
     encoded = message if isinstance(message, bytes) else wire.encode(message)
     return epoch.to_bytes(EPOCH_BYTES, "big") + encoded
+
+
+OnEvidence = Callable[[int, RunningEpoch, wire.EvidenceMessage], Awaitable[None]]
+
+
+async def _ignore(peer: int, epoch: RunningEpoch, message: wire.EvidenceMessage) -> None:
+    pass
 
 
 class _Early:
@@ -140,6 +147,7 @@ class Switchboard:
         self._joining: trio.MemorySendChannel[tuple[int, int, wire.Successor]] | None = None
         self.informed: set[int] = set()
         """Peers that were given the proof of how the newest epoch that is over ended."""
+        self.on_evidence: OnEvidence = _ignore
         self.ignored = 0
         """Frames of epochs that are neither present, nor next, nor known to be over."""
 
@@ -271,8 +279,18 @@ class Switchboard:
                 if now - self._told.get(peer, -TELL_EVERY_SECONDS) >= TELL_EVERY_SECONDS:
                     self._told[peer] = now
                     nursery.start_soon(self._tell, peer, epoch)
+            case wire.EvidenceMessage():
+                nursery.start_soon(self._judge, peer, epoch, message)
             case _:
                 self.ignored += 1
+
+    async def _judge(self, peer: int, epoch: RunningEpoch, message: wire.EvidenceMessage) -> None:
+        """Take evidence of an epoch that is over; offences do not pass with it."""
+        try:
+            await self.on_evidence(peer, epoch, message)
+        except InvalidMessage as error:
+            _log.warning("peer.invalid", peer=peer, reason=str(error))
+            self.links.drop(peer, str(error))
 
     async def _load(
         self, peer: int, epoch: RunningEpoch, request: wire.BlockRequest | wire.SuccessorRequest

@@ -9,14 +9,12 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import cache
 
-import msgspec
 import structlog
 
 from aggregation.encoding import decode_confidence_ppm, encode_confidence_up
 from aggregation.observation import ObservationBody
 from aggregation.state import AgreedState
 from aggregation.status import Status
-from consensus import effects as fx
 from consensus.committee import signers_of
 from consensus.core import SMALL_COMMITTEE_MAX
 from consensus.messages import QC, Block, Observed
@@ -31,6 +29,7 @@ from node.api.view import (
     PublishedReport,
 )
 from node.epoch_state import agreed_in
+from node.evidence_book import Offence
 from node.fairness.accounts import Alarm, FairnessAccounts, describe
 from node.metrics import Metrics
 from node.observer import Observer
@@ -95,7 +94,6 @@ class Telemetry:
         self._certified = 0
         self._committed = 0
         self._timeouts = 0
-        self._evidence = 0
         self._latest: PublishedReport | None = None
         self._certified_ns = 0
         self._tick = Latencies("tick_to_observation")
@@ -280,19 +278,9 @@ class Telemetry:
         """Note that a member broke the protocol."""
         self.invalid_messages[member] += 1
 
-    def equivocated(self, evidence: fx.Equivocation) -> None:
-        """Keep proof of an offence."""
-        self._evidence += 1
-        name = self._names[evidence.member]
-        self._metrics.evidence.labels(name, evidence.kind).inc()
-        proof = (evidence.first, evidence.first_share, evidence.second, evidence.second_share)
-        self._store.save_evidence(
-            self._context.domain,
-            evidence.kind,
-            evidence.member,
-            evidence.view,
-            msgspec.msgpack.encode(proof),
-        )
+    def convicted(self, offence: Offence) -> None:
+        """Note proof of an offence."""
+        self._metrics.evidence.labels(offence.name, offence.kind).inc()
 
     # The view.
 
@@ -369,7 +357,6 @@ class Telemetry:
             latest=self._latest,
             feeds=self.feeds(),
             latencies=(self._tick.view(), self._round.view()),
-            evidence=self._evidence,
             gaps=self._gaps,
             not_ready=tuple(not_ready),
             warnings=tuple(warnings),

@@ -18,6 +18,7 @@ from consensus import rules
 from consensus.committee import EpochContext, bitmap_of, signers_of
 from consensus.digests import keccak, proposal_digest, timeout_digest
 from consensus.errors import InvalidMessage
+from consensus.evidence import SignedTimeout, SignedVote
 from consensus.handover import (
     Terms,
     approval_digest,
@@ -33,6 +34,7 @@ from consensus.messages import (
     Certificate,
     Change,
     CheckpointResponse,
+    EvidenceMessage,
     HandoverCertificate,
     Header,
     Message,
@@ -40,6 +42,7 @@ from consensus.messages import (
     Observed,
     Proposal,
     Successor,
+    Testimony,
     Timeout,
     TimeoutGroup,
 )
@@ -140,7 +143,7 @@ class Verifier:
                 return not blocks
             case HandoverCertificate():
                 return message in self._handovers
-            case Candidate() | Successor() | CheckpointResponse():
+            case Candidate() | Successor() | CheckpointResponse() | EvidenceMessage() | Testimony():
                 return False
             case _:
                 return True
@@ -161,6 +164,12 @@ class Verifier:
                 self.check_qc(qc)
                 if tc is not None:
                     self.check_tc(tc)
+            case Testimony(records=records):
+                for record in records:
+                    if record.qc is not None:
+                        self.check_qc(record.qc)
+                    if record.tc is not None:
+                        self.check_tc(record.tc)
             case BlockResponse(blocks=blocks):
                 for block in blocks:
                     self.check_qc(block.justify)
@@ -326,6 +335,31 @@ class Verifier:
         for signer in signers[1:]:
             total = total + self._bls[signer]
         return [self._bls[signer] for signer in signers] if total == G1Element() else [total]
+
+    def is_vote(self, vote: SignedVote) -> bool:
+        """Tell whether every member of the bitmap signed the header's id; for evidence."""
+        keys = [self._bls[signer] for signer in signers_of(vote.bitmap)]
+        digest = vote.header.id(self._context.domain)
+        try:
+            signature = _signature(vote.aggregate)
+        except InvalidMessage:
+            return False
+        return bool(PopSchemeMPL.fast_aggregate_verify(keys, digest, signature))
+
+    def is_timeout(self, timeout: SignedTimeout) -> bool:
+        """Tell whether every member of each group signed its report; for evidence."""
+        keys: list[G1Element] = []
+        digests: list[bytes] = []
+        for group in timeout.groups:
+            group_keys = self._keys_of(signers_of(group.bitmap))
+            keys += group_keys
+            digest = timeout_digest(self._context.domain, timeout.view, group.high_qc_view)
+            digests += [digest] * len(group_keys)
+        try:
+            signature = _signature(timeout.aggregate)
+        except InvalidMessage:
+            return False
+        return bool(PopSchemeMPL.aggregate_verify(keys, digests, signature))
 
     def is_share(self, member: int, digest: bytes, share: bytes) -> bool:
         """Tell whether one member's BLS share verifies; for evidence and for finding bad ones."""

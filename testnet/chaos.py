@@ -147,7 +147,8 @@ def _part(simulation: Simulation, groups: list[set[int]] | None) -> None:
 def require_nobody_wronged(simulation: Simulation) -> None:
     """Raise `SimulationFailed` if an honest member has halted or is accused by another."""
     for node in simulation.honest:
-        accused = {one.member for one in node.evidence} | {one.member for one in node.faults}
+        accused = {member for one in node.evidence for member in one.members}
+        accused |= {one.member for one in node.faults}
         if node.halted is not None or not accused <= simulation.faulty:
             text = f"member {node.member} halts: {node.halted}, or accuses one of {accused}"
             raise SimulationFailed(f"{text} ({simulation})")

@@ -39,7 +39,6 @@ class Omniscient:
     """The judge of one run; `faulty` are the members that may sign anything."""
 
     def __init__(self, context: EpochContext, faulty: frozenset[int], rule: Rule) -> None:
-        assert len(faulty) <= context.f
         self._context = context
         self._faulty = faulty
         self._rule = rule
@@ -246,3 +245,36 @@ class Omniscient:
                 certifiable is None or self._ancestor(certifiable, view) == block_id,
                 f"S2: the block of view {later} does not extend the final one of view {view}",
             )
+
+
+class Overwhelmed(Omniscient):
+    """The judge of a run with more than f faulty members: S1, S2 and S3 fall there, nothing else.
+
+    What honest members sign and believe is judged as ever, so that none of it convicts them.
+    """
+
+    def commits(self, member: int, block_id: bytes, block: Block) -> None:
+        """Take any block for final."""
+
+    def _judge_range(self, block: Block, parent_time_ms: int) -> None:
+        pass
+
+    def _could_be_certified(self, view: int, block_id: bytes) -> None:
+        pass
+
+    def extends(self, block_id: bytes, other: bytes) -> bool:
+        """Tell whether a block is another or descends from it."""
+        return self._ancestor(block_id, self._view[other]) == other
+
+    def knows(self, block_id: bytes) -> bool:
+        """Tell whether any member ever had a block."""
+        return block_id in self._parent
+
+    def parent_if_final(self, block_id: bytes) -> bytes | None:
+        """Return the parent of a block if the block's certificate makes that final."""
+        parent_id, parent_view = self._parent[block_id]
+        return parent_id if parent_view + 1 == self._view[block_id] else None
+
+    def view_of(self, block_id: bytes) -> int:
+        """Return the view of a block that a member had."""
+        return self._view[block_id]

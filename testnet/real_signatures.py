@@ -23,6 +23,7 @@ from consensus.committee import (
     network_id,
 )
 from consensus.digests import keccak, timeout_digest
+from consensus.evidence import SignedTimeout, SignedVote
 from consensus.handover import Terms, approval_digest
 from consensus.messages import (
     QC,
@@ -114,6 +115,14 @@ class RealSignatures(Aggregates):
         """Return what is no share of a member on a digest, of one of `BAD_SHARES` kinds."""
         another = self._signers[(member + 1) % self._context.n].vote(bytes(32))
         return bad_share(kind, member, self.share(member, digest), another)
+
+    def is_vote(self, vote: SignedVote) -> bool:
+        """Tell whether every member of the bitmap signed the header's id."""
+        return self._verifier.is_vote(vote)
+
+    def is_timeout(self, timeout: SignedTimeout) -> bool:
+        """Tell whether every member of each group signed its report."""
+        return self._verifier.is_timeout(timeout)
 
     def check(self, sender: int, message: Message) -> None:
         """Check what the shell checks before the core; raise `InvalidMessage`."""

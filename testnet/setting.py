@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from consensus.committee import EpochContext
+from consensus.evidence import SignedTimeout, SignedVote
 from consensus.handover import Terms
 from consensus.messages import (
     QC,
@@ -80,6 +81,12 @@ class Signatures(Protocol):
 
     def bad_share(self, kind: int, member: int, digest: bytes) -> bytes:
         """Return what is no share of a member on a digest, of one of `BAD_SHARES` kinds."""
+
+    def is_vote(self, vote: SignedVote) -> bool:
+        """Tell whether every member of the bitmap signed the header's id."""
+
+    def is_timeout(self, timeout: SignedTimeout) -> bool:
+        """Tell whether every member of each group signed its report."""
 
     def check(self, sender: int, message: Message) -> None:
         """Check what the shell checks before the core; raise `InvalidMessage`."""

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 
 from consensus import effects as fx
 from consensus.core import Checkpoint, Core
-from consensus.messages import Block, Change, Message
+from consensus.messages import Block, Change, Message, Witnessed
 from consensus.safety import SafetyState
 
 Event = tuple[int, Message] | Callable[[Core, int], list[fx.Effect]]
@@ -38,6 +38,7 @@ class Disk:
     blocks: dict[bytes, Block] = field(default_factory=dict)
     keeps: int | None = None
     """So many views below the head are kept; None for all."""
+    witnessed: list[Witnessed] = field(default_factory=list)
     pending: list[Callable[["Disk"], None]] = field(default_factory=list)
 
     def write(self, change: Callable[["Disk"], None]) -> None:
@@ -113,7 +114,7 @@ class Node:
         self.committed: list[bytes] = []
         self.change: Change | None = None
         self.handed_over: fx.HandedOver | None = None
-        self.evidence: list[fx.Equivocation] = []
+        self.evidence: list[fx.Accusation] = []
         self.faults: list[fx.PeerFault] = []
         self.refused: list[str] = []
         self.halted: str | None = None

@@ -17,6 +17,7 @@ from consensus import effects as fx
 from consensus.committee import EpochContext, Timing
 from consensus.core import Checkpoint, Core, genesis_checkpoint, genesis_safety
 from consensus.errors import InvalidMessage
+from consensus.evidence import InvalidEvidence, verify_evidence
 from consensus.messages import (
     BLOCKS_PER_RESPONSE_MAX,
     Block,
@@ -30,6 +31,7 @@ from consensus.messages import (
     Message,
     ObservationMessage,
     Proposal,
+    Testimony,
     Timeout,
     Vote,
 )
@@ -37,7 +39,7 @@ from consensus.messages import Certificate as CertificateMessage
 from consensus.safety import SafetyState
 from node.verifier import BadShares
 from testnet.byzantine import Coalition
-from testnet.omniscient import Omniscient, PromiseBroken
+from testnet.omniscient import Omniscient, Overwhelmed, PromiseBroken
 from testnet.setting import Setting
 from testnet.simulated_node import Conditions, Disk, Event, Intercept, Node
 from testnet.stub_signatures import stub_setting
@@ -77,7 +79,9 @@ class Simulation:
         self.conditions = conditions or Conditions()
         self.signatures = self.setting.signatures
         self.faulty = frozenset(twins) | frozenset(faulty)
-        self.judge = Omniscient(self.context, self.faulty, self.setting.rule)
+        judged = len(self.faulty) <= self.context.f
+        judge = Omniscient if judged else Overwhelmed
+        self.judge = judge(self.context, self.faulty, self.setting.rule)
         self.now_ms = self.context.genesis_time_ms if now_ms is None else now_ms
         self.begun_ms = self.now_ms
         """When the time of traces and messages begins."""
@@ -133,7 +137,8 @@ class Simulation:
             node.core.on_change(node.change)
         if self.trace is not None:
             self.note(node, f"starts, with {len(above)} blocks above height {disk.head.height}")
-        self._enqueue(node, lambda core, now_ms: core.start(above, now_ms))
+        witnessed = tuple(disk.witnessed)
+        self._enqueue(node, lambda core, now_ms: core.start(above, now_ms, witnessed))
 
     def crash(self, node: Node) -> None:
         """Kill a node; a random part of what was not yet durable is lost."""
@@ -337,6 +342,20 @@ class Simulation:
     def _load_blocks(self, node: Node, effect: fx.LoadBlocks) -> None:
         blocks = self._stored_chain(node.disk, effect.request)
         self._send(node, (effect.to,), BlockResponse(effect.request.block_id, blocks))
+
+    def _keep(self, node: Node, effect: fx.KeepWitnessed) -> None:
+        record = effect.record
+        node.disk.write(lambda disk: disk.witnessed.append(record))
+
+    def _accuse(self, node: Node, effect: fx.Accusation) -> None:
+        """Keep what convicts; whoever sent a share that does not verify is at fault itself."""
+        try:
+            verify_evidence(self.context, effect.evidence, self.signatures)
+        except InvalidEvidence:
+            assert effect.witness is not None
+            node.faults.append(fx.PeerFault(effect.witness, "a bad share"))
+        else:
+            node.evidence.append(effect)
 
     def _halt(self, node: Node, effect: fx.Halt) -> None:
         node.halted = effect.reason
@@ -592,6 +611,7 @@ _HANDLERS: dict[type, Callable[[Core, int, Any, int], list[fx.Effect]]] = {
     BlockResponse: Core.on_block_response,
     CheckpointRequest: Core.on_checkpoint_request,
     CheckpointResponse: Core.on_checkpoint_response,
+    Testimony: Core.on_testimony,
     HandoverShare: Core.on_handover_share,
     HandoverCertificate: lambda core, _, message, now_ms: core.on_handover_certificate(
         message, now_ms
@@ -626,7 +646,11 @@ _PERFORM: dict[type, Callable[[Simulation, Node, Any], None]] = {
     fx.SendRequest: lambda run, node, effect: run._send(node, effect.to, effect.request),
     fx.SendResponse: lambda run, node, effect: run._send(node, (effect.to,), effect.response),
     fx.LoadBlocks: Simulation._load_blocks,
-    fx.Equivocation: lambda run, node, effect: node.evidence.append(effect),
+    fx.KeepWitnessed: Simulation._keep,
+    fx.SendTestimony: lambda run, node, effect: run._send(
+        node, run._all_but(node.member), effect.testimony
+    ),
+    fx.Accusation: Simulation._accuse,
     fx.PeerFault: lambda run, node, effect: node.faults.append(effect),
     fx.Halt: Simulation._halt,
     fx.SendHandoverShare: Simulation._hand_over,

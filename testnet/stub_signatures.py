@@ -27,6 +27,7 @@ from consensus.committee import (
 from consensus.core import Checkpoint
 from consensus.digests import keccak, timeout_digest
 from consensus.errors import InvalidMessage, InvalidPayload
+from consensus.evidence import SignedTimeout, SignedVote
 from consensus.handover import (
     Terms,
     approval_digest,
@@ -48,6 +49,7 @@ from consensus.messages import (
     ObservationMessage,
     Observed,
     Proposal,
+    Testimony,
     Timeout,
     TimeoutGroup,
     Vote,
@@ -383,6 +385,25 @@ class StubSignatures:
         preimage = [group.high_qc_view.to_bytes(8, "big") + group.bitmap for group in groups]
         return _hash(b"tc", self._context.domain, view.to_bytes(8, "big"), *preimage) * 3
 
+    def is_vote(self, vote: SignedVote) -> bool:
+        """Tell whether every member of the bitmap signed the header's id."""
+        signers = signers_of(vote.bitmap)
+        if len(signers) == 1:
+            share = self.share(signers[0], vote.header.id(self._context.domain))
+            if vote.aggregate == share:
+                return True
+        return vote.aggregate == self._qc_aggregate(vote.header, vote.bitmap)
+
+    def is_timeout(self, timeout: SignedTimeout) -> bool:
+        """Tell whether every member of each group signed its report."""
+        (first, *others), view = timeout.groups, timeout.view
+        signers = signers_of(first.bitmap)
+        if not others and len(signers) == 1:
+            share = self.timeout_share(signers[0], view, first.high_qc_view)
+            if timeout.aggregate == share:
+                return True
+        return timeout.aggregate == self.tc_aggregate(view, timeout.groups)
+
     def _approval(self, configuration_hash: bytes, document: bytes) -> bytes:
         return approval_digest(self._context, configuration_hash, keccak(document))
 
@@ -445,6 +466,11 @@ class StubSignatures:
             case Timeout(qc=qc, tc=tc) | Certificate(qc=qc, tc=tc):
                 self._check_qc(qc)
                 self._check_tc(tc)
+            case Testimony(records=records):
+                for record in records:
+                    if record.qc is not None:
+                        self._check_qc(record.qc)
+                    self._check_tc(record.tc)
             case BlockResponse(blocks=blocks):
                 for block in blocks:
                     self._check_qc(block.justify)

@@ -2,6 +2,7 @@
 
 from consensus import effects as fx
 from consensus.committee import EpochContext, signers_of
+from consensus.evidence import kind_of
 from consensus.messages import (
     QC,
     TC,
@@ -84,8 +85,12 @@ class Narrator:
                 return (
                     f"leaves for epoch {terms.epoch}, certified by {_members(certificate.bitmap)}"
                 )
-            case fx.Equivocation(kind=kind, member=member, view=view):
-                return f"finds that member {member} signed two {kind}s in view {view}"
+            case fx.KeepWitnessed():
+                return "keeps a certificate, which may prove an offence"
+            case fx.SendTestimony(testimony=testimony):
+                return f"testifies of {len(testimony.records)} certificates around a fork"
+            case fx.Accusation(evidence=evidence, members=members):
+                return f"accuses {list(members)} of {kind_of(evidence)} in view {evidence.view}"
             case fx.PeerFault(member=member, reason=reason):
                 return f"finds member {member} at fault: {reason}"
             case fx.Halt(reason=reason):

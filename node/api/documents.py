@@ -99,7 +99,7 @@ def full_status(
         "snapshot_age_ms": view.age_ms(),
         "identity": asdict(view.identity),
         "timeouts": view.timeouts,
-        "evidence": view.evidence,
+        "evidence": [asdict(offence) for offence in view.offences],
         "fairness_alarms": [asdict(a) for a in view.fairness.alarms] if view.fairness else [],
         "feeds": [feed_document(feed, now_ms) for feed in view.feeds],
         "sources": [asdict(source) for source in view.sources],

@@ -13,11 +13,13 @@ from node.api.answers import (
     secure_headers,
 )
 from node.api.documents import fairness_document, full_status, reasons_not_ready
+from node.api.evidence import add_evidence
 from node.api.handover import add_handover
 from node.api.limits import ApiLimits, is_loopback
 from node.api.public import add_health, newest_report
 from node.api.streams import ReportHub
 from node.api.view import ViewCell
+from node.evidence_book import EvidenceBook
 from node.handover_control import HandoverControl
 from node.metrics import CONTENT_TYPE, Metrics
 
@@ -46,6 +48,7 @@ def control_application(
     metrics: Metrics,
     limits: ApiLimits,
     handover: HandoverControl | None = None,
+    evidence: EvidenceBook | None = None,
 ) -> web.Application:
     """Return what `didyma status` and `didyma committee` ask: all that the node knows of itself."""
 
@@ -74,6 +77,8 @@ def control_application(
     app.router.add_get("/v1/fairness", fairness)
     if handover is not None:
         add_handover(app, handover)
+    if evidence is not None:
+        add_evidence(app, evidence)
     add_health(app, cell, limits)
     return app
 

@@ -16,6 +16,7 @@ from node.api.streams import ReportHub
 from node.api.view import PublishedReport, ViewCell
 from node.api.view_metrics import ViewCollector
 from node.errors import OperatorError
+from node.evidence_book import EvidenceBook
 from node.handover_control import HandoverControl
 from node.metrics import Metrics
 
@@ -53,6 +54,7 @@ class ApiServer:
         epochs: Epochs | None = None,
         limits: ApiLimits | None = None,
         handover: HandoverControl | None = None,
+        evidence: EvidenceBook | None = None,
     ) -> None:
         """Prepare to serve; adds the metrics of the cell's views to the registry."""
         self._cell = cell
@@ -61,6 +63,7 @@ class ApiServer:
         self._epochs = epochs
         self._metrics = metrics
         self._handover = handover
+        self._evidence = evidence
         self._limits = limits or ApiLimits()
         self._complete = CompleteReports()
         self._hub = ReportHub(self._complete, self._limits, metrics)
@@ -106,7 +109,12 @@ class ApiServer:
             "api": public.application,
             "metrics": lambda: metrics_application(self._metrics, self._limits),
             "control": lambda: control_application(
-                self._cell, self._hub, self._metrics, self._limits, self._handover
+                self._cell,
+                self._hub,
+                self._metrics,
+                self._limits,
+                self._handover,
+                self._evidence,
             ),
         }
         bound: dict[str, Address | None] = {}

@@ -200,6 +200,18 @@ class CommitteeView:
 
 
 @dataclass(frozen=True, slots=True)
+class OffenceView:
+    """What a member is proven to have done; see `didyma evidence show ID`."""
+
+    member: str
+    kind: str
+    epoch: int
+    view: int
+    found_at_ms: int
+    id: str
+
+
+@dataclass(frozen=True, slots=True)
 class NodeView:
     """Everything that the API, `didyma status` and the metrics know of the node at one moment.
 
@@ -223,7 +235,8 @@ class NodeView:
     peers: tuple[PeerView, ...] = ()
     chains: tuple[ChainView, ...] = ()
     latencies: tuple[LatencyView, ...] = ()
-    evidence: int = 0
+    offences: tuple[OffenceView, ...] = ()
+    """The newest of those that the node holds evidence of."""
     gaps: "tuple[Gap, ...]" = ()
     not_ready: tuple[str, ...] = ()
     warnings: tuple[str, ...] = ()

@@ -27,6 +27,10 @@ _BUILT_IN = {
     "config": ("node.cli.config:config", "Check or show the configuration in force."),
     "run": ("node.cli.run:run", "Run the node."),
     "status": ("node.cli.status:status", "Ask the running node how it is."),
+    "evidence": (
+        "node.cli.evidence:evidence",
+        "Show, export and verify proof of what members did wrong.",
+    ),
     "reports": ("node.cli.reports:reports", "Fetch reports, and verify them without a node."),
 }
 

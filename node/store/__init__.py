@@ -16,12 +16,11 @@ from node.store.errors import (
     StoreMissing,
     StoreTooNew,
 )
-from node.store.store import Evidence, Gap, Head, Retention, Store
+from node.store.store import Gap, Head, Retention, Store, StoredEvidence
 
 __all__ = [
     "ArchiveReader",
     "Archivist",
-    "Evidence",
     "ForeignStore",
     "Gap",
     "Head",
@@ -37,6 +36,7 @@ __all__ = [
     "StoreLocked",
     "StoreMissing",
     "StoreTooNew",
+    "StoredEvidence",
     "StoredReport",
     "safety_for_start",
 ]

@@ -41,6 +41,17 @@ SAFETY_MIGRATIONS = (
         " gap INTEGER NOT NULL, view INTEGER NOT NULL, block BLOB NOT NULL,"
         " UNIQUE (domain, gap, view)) STRICT",
     ),
+    (
+        # What stood there could not be shown to a contract.
+        "DROP TABLE evidence",
+        "CREATE TABLE evidence (seq INTEGER PRIMARY KEY AUTOINCREMENT, domain BLOB NOT NULL,"
+        " kind TEXT NOT NULL, member INTEGER NOT NULL, view INTEGER NOT NULL,"
+        " found_at_ms INTEGER NOT NULL, data BLOB NOT NULL,"
+        " UNIQUE (domain, kind, member, view)) STRICT",
+        "CREATE TABLE witnessed (seq INTEGER PRIMARY KEY AUTOINCREMENT, domain BLOB NOT NULL,"
+        " data BLOB NOT NULL) STRICT",
+        "CREATE INDEX witnessed_by_domain ON witnessed (domain, seq)",
+    ),
 )
 
 ARCHIVE_MIGRATIONS = (

@@ -38,8 +38,11 @@ _GAPS_MAX = 256
 """So many gaps of an epoch are remembered, the newest."""
 
 _SKIPPED_PRUNED_MAX = 64
-_EVIDENCE_PER_MEMBER_MAX = 64
-"""One proof convicts; a member that offends in every view must not fill the disk."""
+EVIDENCE_PER_MEMBER_MAX = 32
+"""So much of each kind. One proof convicts; a member that offends in every view must not fill the
+disk."""
+
+WITNESSED_PER_EPOCH_MAX = 40_000
 
 _RESPONSE_BYTES_MAX = FRAME_BYTES_MAX - 4096
 """What fits into one frame beside the envelope of a response."""
@@ -84,13 +87,14 @@ class Gap:
 
 
 @dataclass(frozen=True, slots=True)
-class Evidence:
-    """What shows that a member signed two different things in one view."""
+class StoredEvidence:
+    """Verified evidence against one member: `data` is its encoded form (`consensus.evidence`)."""
 
     domain: bytes
     kind: str
     member: int
     view: int
+    found_at_ms: int
     data: bytes
 
 
@@ -610,23 +614,54 @@ class Store:
         with self._archive_mutex:
             return self._archive.mark_final(epoch, view)
 
-    def save_evidence(self, domain: bytes, kind: str, member: int, view: int, data: bytes) -> bool:
+    def save_evidence(self, evidence: StoredEvidence) -> bool:
         """Keep proof of an offence durably; return False if it is known or enough is kept."""
         with self._mutex:
             self._database.begin()
             added = self._database.write(
-                "INSERT OR IGNORE INTO evidence (domain, kind, member, view, data)"
-                " SELECT ?1, ?2, ?3, ?4, ?5 WHERE"
-                " (SELECT count(*) FROM evidence WHERE domain = ?1 AND member = ?3) < ?6",
-                (domain, kind, member, view, data, _EVIDENCE_PER_MEMBER_MAX),
+                "INSERT OR IGNORE INTO evidence (domain, kind, member, view, found_at_ms, data)"
+                " SELECT ?1, ?2, ?3, ?4, ?5, ?6 WHERE (SELECT count(*) FROM evidence"
+                " WHERE domain = ?1 AND member = ?3 AND kind = ?2) < ?7",
+                (
+                    evidence.domain,
+                    evidence.kind,
+                    evidence.member,
+                    evidence.view,
+                    evidence.found_at_ms,
+                    evidence.data,
+                    EVIDENCE_PER_MEMBER_MAX,
+                ),
             )
             self._commit()
             return added > 0
 
-    def evidence(self) -> list[Evidence]:
+    def evidence(self) -> list[StoredEvidence]:
         """Return all that is kept, oldest first."""
         with self._mutex:
             rows = self._database.rows(
-                "SELECT domain, kind, member, view, data FROM evidence ORDER BY seq"
+                "SELECT domain, kind, member, view, found_at_ms, data FROM evidence ORDER BY seq"
             )
-        return [Evidence(*row) for row in rows]  # type: ignore[arg-type]
+        return [StoredEvidence(*row) for row in rows]  # type: ignore[arg-type]
+
+    def save_witnessed(self, domain: bytes, data: bytes) -> None:
+        """Keep a certificate that may prove an offence; durable with the next safety state.
+
+        The oldest of the epoch go when there are too many.
+        """
+        with self._pending():
+            self._database.write(
+                "INSERT INTO witnessed (domain, data) VALUES (?, ?)", (domain, data)
+            )
+            self._database.write(
+                "DELETE FROM witnessed WHERE domain = ?1 AND seq <="
+                " (SELECT max(seq) FROM witnessed) - ?2",
+                (domain, WITNESSED_PER_EPOCH_MAX),
+            )
+
+    def witnessed(self, domain: bytes) -> list[bytes]:
+        """Return the certificates of an epoch that are kept, oldest first."""
+        with self._mutex:
+            rows = self._database.rows(
+                "SELECT data FROM witnessed WHERE domain = ? ORDER BY seq", (domain,)
+            )
+        return [row[0] for row in rows]  # type: ignore[misc]

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from consensus import effects as fx
 from consensus.blocktree import BlockTree, Node
 from consensus.collectors import ACCUSATIONS_MAX, TimeoutCollector, VoteCollector
+from consensus.evidence import kind_of
 from consensus.messages import FRAME_BYTES_MAX, Certificate, decode, encode
 
 Bench = Callable[..., Any]
@@ -50,8 +51,8 @@ def test_a_flood_for_one_view_keeps_one_slot_and_makes_little_evidence(
         for _ in range(100):
             timeout = b.timeout(sender, 3, high, b.make(2).qc)
             effects += b.core.on_timeout(sender, timeout, b.now_ms)
-    kinds = [evidence.kind for evidence in of(effects, fx.Equivocation)]
-    assert kinds == ["vote"] * ACCUSATIONS_MAX + ["timeout"] * ACCUSATIONS_MAX
+    kinds = [kind_of(accusation.evidence) for accusation in of(effects, fx.Accusation)]
+    assert kinds == ["two-votes"] * ACCUSATIONS_MAX + ["two-timeouts"] * ACCUSATIONS_MAX
     assert size(b.core) < 12
 
 

@@ -32,9 +32,10 @@ def test_s4_two_proposals_of_one_view_get_one_vote(bench: Bench, of: Of) -> None
     assert of(b.propose(one), fx.SendVote)
     effects = b.propose(two)
     assert not of(effects, fx.SendVote, fx.Persist)
-    (evidence,) = of(effects, fx.Equivocation)
-    assert (evidence.kind, evidence.member) == ("vote", b.context.leader(1))
-    assert {evidence.first, evidence.second} == {one.block.header, two.block.header}
+    (accusation,) = of(effects, fx.Accusation)
+    evidence = accusation.evidence
+    assert accusation.members == (b.context.leader(1),)
+    assert {evidence.first.header, evidence.second.header} == {one.block.header, two.block.header}
 
 
 def test_no_vote_after_the_timeout_of_a_view(bench: Bench, of: Of) -> None:

@@ -14,9 +14,11 @@ import trio
 from consensus import messages as wire
 from consensus.committee import Timing
 from consensus.core import Core, genesis_checkpoint, genesis_safety
+from consensus.evidence import accused_by, decode_evidence
 from consensus.safety import SafetyState
 from node.candidates import Candidates
 from node.epoch_state import decode_state, digest_of_state, encode_state
+from node.evidence_book import EvidenceBook
 from node.running_epoch import RunningEpoch
 from node.runtime import OwnObservation, Runtime, wall_clock_ms
 from node.store import Gap, Store
@@ -112,6 +114,13 @@ class Rig:
         self.core = Core(context, me, committee.rule, safety, root)
         epoch = RunningEpoch("test", context, committee.table, (), committee.genesis)
         signer = committee.signer(me)
+        self.told: list[tuple[int, bytes]] = []
+        self.evidence = EvidenceBook(
+            self.store,
+            lambda: [epoch],
+            lambda number, data: self.told.append((number, data)),
+            self.seen.convicted,  # type: ignore[attr-defined]
+        )
         self.runtime = Runtime(
             epoch,
             me,
@@ -122,6 +131,7 @@ class Rig:
             network=self.wires,
             observe=lambda now_ms: OwnObservation(committee.body(now_ms), None),
             candidates=Candidates(epoch, me, self.store, signer.approval),
+            evidence=self.evidence,
             events=self.seen,  # type: ignore[arg-type]
         )
 
@@ -317,13 +327,16 @@ async def test_two_votes_are_evidence_only_if_both_are_signed(rig: Callable[...,
         honest, forger = [i for i in range(4) if i not in (r.me, c.context.leader(1))]
         r.wires.give(honest, c.vote(honest, one))
         r.wires.give(honest, c.vote(honest, two))
-        await r.until(lambda: r.seen.named("equivocated"))
-        ((evidence,),) = r.seen.named("equivocated")
-        assert (evidence.member, evidence.kind) == (honest, "vote")
+        await r.until(lambda: r.seen.named("convicted"))
+        ((offence,),) = r.seen.named("convicted")
+        assert (offence.member, offence.kind) == (honest, "two-votes")
+        ((epoch, encoded),) = r.told
+        assert epoch == c.context.epoch
+        assert accused_by(c.context, decode_evidence(encoded)) == (honest,)
         r.wires.give(forger, c.vote(forger, one))
         r.wires.give(forger, wire.Vote(two, c.vote(honest, two).share))
         await r.until(lambda: forger in [member for member, _ in r.wires.drops])
-        assert len(r.seen.named("equivocated")) == 1
+        assert len(r.seen.named("convicted")) == 1
 
 
 async def test_what_a_member_sends_too_fast_waits_with_the_network(

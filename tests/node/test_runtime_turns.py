@@ -14,6 +14,7 @@ from consensus import messages as wire
 from consensus.core import Core, genesis_checkpoint, genesis_safety
 from consensus.safety import SafetyState
 from node.candidates import Candidates
+from node.evidence_book import EvidenceBook
 from node.running_epoch import RunningEpoch
 from node.runtime import OwnObservation, Runtime, wall_clock_ms
 from node.store import Store
@@ -74,6 +75,9 @@ class Gated:
             network=self.wires,
             observe=lambda now_ms: OwnObservation(committee.body(now_ms), None),
             candidates=Candidates(epoch, me, self.store, signer.approval),
+            evidence=EvidenceBook(
+                self.store, lambda: [epoch], self.wires.tell, self.wires.convicted
+            ),
             events=self.wires,  # type: ignore[arg-type]
         )
 

@@ -27,6 +27,7 @@ from node.store import (
     SafetyRegression,
     Store,
     StoreDamaged,
+    StoredEvidence,
     StoredReport,
     StoreExists,
     StoreFailed,
@@ -36,6 +37,7 @@ from node.store import (
     safety_for_start,
 )
 from node.store.regression import refuse_regression
+from node.store.store import EVIDENCE_PER_MEMBER_MAX
 
 D = b"D" * 32
 OTHER = b"E" * 32
@@ -691,17 +693,22 @@ def test_reports_are_pruned_by_count_and_by_age(directory: Path) -> None:
 
 def test_evidence_is_kept_once_and_bounded(directory: Path) -> None:
     with Store.create(directory) as store:
-        assert store.save_evidence(D, "vote", 2, 7, b"proof")
-        assert not store.save_evidence(D, "vote", 2, 7, b"other proof")
-        assert store.save_evidence(D, "timeout", 2, 7, b"proof")
+
+        def save(kind: str, member: int, view: int, data: bytes = b"proof") -> bool:
+            return store.save_evidence(StoredEvidence(D, kind, member, view, 5, data))
+
+        assert save("two-votes", 2, 7)
+        assert not save("two-votes", 2, 7, b"other proof")
+        assert save("two-timeouts", 2, 7)
         for view in range(8, 200):
-            store.save_evidence(D, "vote", 2, view, b"")
-        assert store.save_evidence(D, "vote", 3, 7, b"proof")
+            save("two-votes", 2, view, b"")
+        assert save("hidden-certificate", 2, 300)
+        assert save("two-votes", 3, 7)
         store.close(commit=False)
     with Store.open(directory) as store:
         kept = store.evidence()
         assert kept[0].data == b"proof"
-        assert len([e for e in kept if e.member == 2]) == 64
+        assert len([e for e in kept if e.member == 2]) == EVIDENCE_PER_MEMBER_MAX + 2
         assert len([e for e in kept if e.member == 3]) == 1
 
 

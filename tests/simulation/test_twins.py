@@ -5,6 +5,7 @@ import os
 import pytest
 
 from consensus.committee import Timing
+from consensus.evidence import kind_of
 from testnet import twins as enumeration
 from testnet.long_run import rate
 from testnet.simulation import Conditions, Simulation
@@ -20,9 +21,8 @@ def test_twins_are_found_out_and_change_nothing(n: int, twins: list[int], seed: 
     simulation.run(6_000)
     simulation.require_commits(3, 30_000)
     evidence = [e for node in simulation.honest for e in node.evidence]
-    assert {e.member for e in evidence} <= set(twins)
-    assert any(e.kind == "vote" for e in evidence)
-    assert all(e.first != e.second for e in evidence)
+    assert {member for e in evidence for member in e.members} <= set(twins)
+    assert any(kind_of(e.evidence) == "two-votes" for e in evidence)
     assert all(node.halted is None for node in simulation.honest)
 
 
