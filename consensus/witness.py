@@ -38,6 +38,9 @@ from consensus.messages import QC, TC, TESTIMONY_MAX, Header, Link, Testimony, W
 VIEWS_MAX = 16_384
 """More than an hour at four views a second: a fork whose halves meet within it is proven."""
 
+SEEN_MAX = 1024
+"""TCs that were looked at, so that each is looked at once; members send them again and again."""
+
 LINKS_MAX = 256
 """Blocks without a certificate whose links are remembered."""
 
@@ -95,6 +98,7 @@ class Witness:
         self._certified_views: list[int] = []
         self._left: dict[int, _Left] = {}
         self._left_views: list[int] = []
+        self._seen: set[bytes] = set()
         self._links: OrderedDict[bytes, Link] = OrderedDict()
         self._own = [_Own() for _ in range(context.n)]
         self._timed_out = 0
@@ -195,9 +199,13 @@ class Witness:
 
     def tc(self, tc: TC) -> Iterable[Effect]:
         """Look at a verified TC; its QC is looked at by itself."""
-        known = self._left.get(tc.view)
-        if known is not None and (known.tc is tc or known.tc.groups == tc.groups):
+        # It verified, so no other claims have the same aggregate.
+        if tc.aggregate in self._seen:
             return ()
+        if len(self._seen) >= SEEN_MAX:
+            self._seen.clear()
+        self._seen.add(tc.aggregate)
+        known = self._left.get(tc.view)
         found: list[Effect] = []
         groups = tuple((g.high_qc_view, int.from_bytes(g.bitmap, "big")) for g in tc.groups)
         timeout = timeout_of(tc)

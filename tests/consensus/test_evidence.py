@@ -33,7 +33,7 @@ from consensus.messages import (
     Witnessed,
 )
 from consensus.types import MEMBERS_MAX
-from consensus.witness import ACCUSATIONS_MAX, ACCUSED_MAX, LINKS_MAX, VIEWS_MAX
+from consensus.witness import ACCUSATIONS_MAX, ACCUSED_MAX, LINKS_MAX, SEEN_MAX, VIEWS_MAX
 
 Bench = Callable[..., Any]
 
@@ -322,6 +322,7 @@ def test_memory_and_accusations_are_bounded(bench: Bench, monkeypatch: pytest.Mo
     assert len(witness._left) == len(witness._left_views) == 50
     assert len(witness._links) <= 20
     assert len(witness._accused) == 30
+    assert len(witness._seen) <= SEEN_MAX
 
 
 def _link(b: Any, made: Any) -> Any:

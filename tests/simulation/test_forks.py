@@ -22,7 +22,7 @@ def _outcomes(n: int, seeds: range, *, twins: bool) -> Counter[str]:
     return seen
 
 
-@pytest.mark.parametrize(("n", "count"), [(4, 16), (5, 4), (7, 2)])
+@pytest.mark.parametrize(("n", "count"), [(4, 10), (5, 2), (7, 1)])
 @pytest.mark.parametrize("twins", [False, True])
 def test_a1_a_fork_convicts_more_than_f(n: int, count: int, *, twins: bool) -> None:
     seen = _outcomes(n, range(count), twins=twins)
