@@ -51,6 +51,7 @@ from node.epoch_file import EpochFile
 from node.epoch_history import EpochHistory, EpochPage, decode_page, entry_of, follow
 from node.epoch_state import DecidedState, agreed_in, encode_state
 from node.errors import CheckFailed, NetworkFileError
+from node.evidence_book import EvidenceBook
 from node.handover_control import HandoverControl, differences
 from node.keys.bls_key import BlsKey
 from node.keys.key_set import KeySet, generate_keys
@@ -913,6 +914,7 @@ async def test_nothing_is_signed_once_it_is_stored_that_the_epoch_is_over(
         network=wires,
         observe=lambda now_ms: OwnObservation(ObservationBody(now_ms, entries), None),
         candidates=Candidates(world.epoch, 0, store, signer.approval),
+        evidence=EvidenceBook(store, lambda: [world.epoch], wires.tell, wires.convicted),
         events=wires,  # type: ignore[arg-type]
     )
     header = successor.block.header
