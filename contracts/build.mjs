@@ -52,7 +52,8 @@ const output = JSON.parse(
   solc.compile(JSON.stringify({ language: "Solidity", sources, settings })),
 );
 
-const findings = output.errors ?? [];
+// 2394 warns of transient storage that outlives the call: that is what `use` has it for (O13).
+const findings = (output.errors ?? []).filter(({ errorCode }) => errorCode !== "2394");
 for (const finding of findings) console.error(finding.formattedMessage);
 if (findings.length > 0) process.exit(1);
 

@@ -67,31 +67,11 @@ library BLS12381 {
         finite = !_isZero(Workspace.unwrap(work) + 0x80) || !_isZero(Workspace.unwrap(work) + 0x100);
     }
 
-    /// As above, from memory.
-    function putSignatureFromMemory(Workspace work, uint256[6] memory signature)
-        internal
-        pure
-        returns (bool finite)
-    {
-        assembly ("memory-safe") {
-            let to := add(work, 0x80)
-            mstore(to, 0)
-            mstore(add(to, 0x40), 0)
-            mstore(add(to, 0x80), 0)
-            mstore(add(to, 0xc0), 0)
-            mcopy(add(to, 0x10), signature, 48)
-            mcopy(add(to, 0x50), add(signature, 48), 48)
-            mcopy(add(to, 0x90), add(signature, 96), 48)
-            mcopy(add(to, 0xd0), add(signature, 144), 48)
-        }
-        finite = !_isZero(Workspace.unwrap(work) + 0x80) || !_isZero(Workspace.unwrap(work) + 0x100);
-    }
-
     /// Puts a key in its place; returns false if it is the point at infinity.
-    function putKey(Workspace work, uint256[4] memory key) internal pure returns (bool finite) {
+    function putKey(Workspace work, uint256[4] calldata key) internal pure returns (bool finite) {
         uint256 to = keyPlace(work);
         assembly ("memory-safe") {
-            mcopy(to, key, 0x80)
+            calldatacopy(to, key, 0x80)
         }
         finite = !_isZero(to);
     }
@@ -119,8 +99,9 @@ library BLS12381 {
         if (!ok) revert IOracle.PrecompileFailed(0x0b);
     }
 
-    /// Writes -key to `to`. Sound for every point of the subgroup but infinity (none has y = 0).
-    function negate(uint256[4] memory key, uint256 to) internal pure {
+    /// Writes the negation of the point at `key` to `to`. Sound for every point of the subgroup but
+    /// infinity (none has y = 0).
+    function negate(uint256 key, uint256 to) internal pure {
         assembly ("memory-safe") {
             mcopy(to, key, 0x40)
             let lower := mload(add(key, 0x60))

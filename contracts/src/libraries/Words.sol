@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 pragma solidity 0.8.37;
 
+import {IOracle} from "../IOracle.sol";
+
 /// One feed's agreed answer: price 48 bits | confidence 12 | status 4.
 type Answer is uint64;
 
@@ -31,6 +33,30 @@ library Answers {
     /// Returns the status.
     function status(Answer answer) internal pure returns (uint8) {
         return uint8(Answer.unwrap(answer) & 0xf);
+    }
+}
+
+/// Two neighbours' answers with a time of their own: observedAt 48 | zero 80 | even 64 | odd 64.
+type Pair is uint256;
+
+using Pairs for Pair global;
+
+/// @title Packing of pairs
+library Pairs {
+    /// Returns the pair of a feed and its neighbour out of their word.
+    function from(uint256 word, uint256 feed, uint256 observedAt_) internal pure returns (Pair) {
+        uint256 answers = feed & 2 == 0 ? word >> 128 : uint128(word);
+        return Pair.wrap(observedAt_ << 208 | answers);
+    }
+
+    /// When the answers were observed, Unix ms; 0 if there are none.
+    function observedAt(Pair pair) internal pure returns (uint256) {
+        return Pair.unwrap(pair) >> 208;
+    }
+
+    /// Returns the answer of one of the two feeds.
+    function answerOf(Pair pair, uint256 feed) internal pure returns (Answer) {
+        return Answer.wrap(uint64(Pair.unwrap(pair) >> ((~feed & 1) << 6)));
     }
 }
 
@@ -72,5 +98,41 @@ library Words {
             }
             if count { top := mload(nodes) }
         }
+    }
+
+    /// Returns the root to which a word leads as word `index` of `count`.
+    /// @dev Index and count stand in the leaf, so a root can be met with the true ones only.
+    function rootOf(uint256 index, uint256 count, uint256 word, bytes32[] calldata path)
+        internal
+        pure
+        returns (bytes32 top)
+    {
+        bool exact;
+        assembly ("memory-safe") {
+            let preimage := mload(0x40)
+            mstore8(preimage, 0)
+            mstore(add(preimage, 1), shl(224, or(shl(16, index), count)))
+            mstore(add(preimage, 5), word)
+            top := keccak256(preimage, 37)
+            let sibling := path.offset
+            let place := index
+            mstore8(preimage, 1)
+            for { let width := count } gt(width, 1) { width := shr(1, add(width, 1)) } {
+                // An odd node has no sibling and is carried up.
+                if lt(xor(place, 1), width) {
+                    let right := and(place, 1)
+                    mstore(add(preimage, add(1, shl(5, right))), top)
+                    mstore(add(preimage, sub(33, shl(5, right))), calldataload(sibling))
+                    top := keccak256(preimage, 65)
+                    sibling := add(sibling, 0x20)
+                }
+                place := shr(1, place)
+            }
+            exact := and(
+                lt(index, count),
+                eq(sub(sibling, path.offset), shl(5, path.length))
+            )
+        }
+        if (!exact) revert IOracle.PathLength(path.length, index, count);
     }
 }
