@@ -8,12 +8,12 @@ type Place is uint256;
 
 /// What a quorum certified, less what the words or a proof give: the header's feed root.
 struct Certificate {
-    Place place;
-    /// What ties the header to its parent, its state and its payload.
-    bytes32 link;
     /// The aggregate signature on the header's id: a G2 point, x.c0 | x.c1 | y.c0 | y.c1, each 48
     /// bytes big-endian.
     uint256[6] signature;
+    /// What ties the header to its parent, its state and its payload.
+    bytes32 link;
+    Place place;
 }
 
 /// One feed's answer, shown to be in a report by a proof of its word.
@@ -195,8 +195,9 @@ enum Reason {
 ///
 /// Prices are integers scaled by 10**decimals of their feed. Times are Unix milliseconds.
 interface IOracle {
-    /// @notice All words of a report were stored; the call's words are not repeated here.
-    event Pushed(Place place, bytes32 id);
+    /// @notice All words of a report were stored. Epoch and view name the report; its words stand in the
+    /// call, and in what `latest` returns.
+    event Pushed(Place place);
     /// @notice A report was verified: its answers can now be proven.
     event Posted(Place place, bytes32 id, bytes32 feedRoot);
     /// @notice Answers of a report were stored by `update` or `use`.
@@ -230,20 +231,20 @@ interface IOracle {
     error PathLength(uint256 length, uint256 index, uint256 words);
     /// The bitmap has a bit that stands for no member.
     error UnknownSigner(uint256 signers, uint256 members);
+    /// The epoch has no such member.
+    error UnknownMember(uint256 member, uint256 members);
     /// Fewer members signed than a certificate needs.
     error BelowQuorum(uint256 signers, uint256 quorum);
-    /// The signature is the point at infinity.
-    error InfinitySignature();
     /// The sum of the signers' keys is the point at infinity.
     error InfinityAggregateKey();
     /// The signature is not a point of G2's subgroup, or the pairing ran out of its gas.
     error MalformedSignature();
-    /// The signature is not of these signers on this digest: other words, another place, link, network
-    /// or configuration, or other signers.
+    /// The signature is not of these signers on this digest: it is at infinity, or of other words, another
+    /// place, link, network or configuration, or other signers.
     error BadSignature(bytes32 id);
     /// A precompile did not answer as it must; the chain may lack EIP-2537.
     error PrecompileFailed(uint256 precompile);
-    /// The epoch is not open, or its stored committee has another size than its members demand.
+    /// The epoch was not opened here.
     error CommitteeMissing(uint256 epoch);
 
     // What `prove` refuses.
@@ -320,12 +321,12 @@ interface IOracle {
     /// @dev Feeds 2k and 2k + 1 are neighbours: they share a slot with a time of its own. The last 16
     /// posted reports of different view modulo 16 can be proven from. Emits nothing: what could be
     /// proven stands in `Posted`.
+    /// @param word The word that holds the answer: word feed / 4 of the report.
+    /// @param feed Position in the feed table.
     /// @param view_ The view of the posted report.
-    /// @param feed Position in the feed table; its word is word feed / 4.
-    /// @param word The word that holds the answer.
     /// @param path The siblings from the leaf to the root.
     /// @return stored False if what the slot holds is as new.
-    function prove(uint64 view_, uint16 feed, uint256 word, bytes32[] calldata path)
+    function prove(uint256 word, uint16 feed, uint64 view_, bytes32[] calldata path)
         external
         returns (bool stored);
 

@@ -15,8 +15,9 @@ import {
     Registration,
     Update
 } from "./IOracle.sol";
+import {Workspace} from "./libraries/BLS12381.sol";
 import {Catalogues} from "./libraries/Catalogues.sol";
-import {Committee, Committees} from "./libraries/Committees.sol";
+import {Committees, Terms} from "./libraries/Committees.sol";
 import {Digests} from "./libraries/Digests.sol";
 import {Finality} from "./libraries/Finality.sol";
 import {Head, Heads} from "./libraries/Head.sol";
@@ -80,8 +81,9 @@ contract Oracle is IOracle {
     {
         Head head = _head;
         Place place = certificate.place;
-        if (place.observedAt() <= head.observedAt() || !_isCurrent(head, place)) return false;
-        bytes32 id = _verify(place, certificate, Words.root(words));
+        if (place.observedAt() <= head.observedAt()) return false;
+        if (place.epoch() != head.epoch() && !_isCurrent(head, place)) return false;
+        _verify(place, certificate, Words.root(words));
 
         _head = head.withPush(place, words[0]);
         if (head.feeds() > 1) {
@@ -89,7 +91,7 @@ contract Oracle is IOracle {
                 for (uint256 i; i < words.length; ++i) _words[i] = words[i];
             }
         }
-        emit Pushed(place, id);
+        emit Pushed(place);
         return true;
     }
 
@@ -111,7 +113,7 @@ contract Oracle is IOracle {
     }
 
     /// @inheritdoc IOracle
-    function prove(uint64 view_, uint16 feed_, uint256 word, bytes32[] calldata path)
+    function prove(uint256 word, uint16 feed_, uint64 view_, bytes32[] calldata path)
         external
         returns (bool)
     {
@@ -237,18 +239,9 @@ contract Oracle is IOracle {
         uint256 current = head.epoch();
         if (nextEpoch <= current) return false;
         if (nextEpoch != current + 1) revert EpochAhead(nextEpoch, current);
-        Committee memory sitting = Committees.load(current);
-        _checkTime(terms.decidedAt, sitting.validUntil);
-        _inRange(
-            "validUntil", configuration.validUntil, sitting.validUntil + 1, Heads.TIME_MAX
-        );
         bytes32 hash = Digests.configuration(configuration);
         bytes32 nextDomain = Digests.domain(network, nextEpoch, hash);
-        bytes32 digest = Digests.handover(
-            sitting.domain, nextEpoch, nextDomain, terms.decidingId, terms.decidedAt
-        );
-        Committees.verify(sitting, digest, terms.signers, terms.signature);
-
+        _verifyHandover(current, configuration.validUntil, nextDomain, terms);
         if (configuration.feeds.length < head.feeds()) {
             revert FeedTableSize(configuration.feeds.length, head.feeds());
         }
@@ -278,8 +271,8 @@ contract Oracle is IOracle {
     }
 
     /// @inheritdoc IOracle
-    function domain() external view returns (bytes32) {
-        return Committees.load(_head.epoch()).domain;
+    function domain() external view returns (bytes32 domain_) {
+        (,, domain_,) = Committees.load(_head.epoch());
     }
 
     /// @inheritdoc IOracle
@@ -294,8 +287,8 @@ contract Oracle is IOracle {
 
     /// @inheritdoc IOracle
     function committee() external view returns (uint256, uint256, uint256) {
-        Committee memory sitting = Committees.load(_head.epoch());
-        return (sitting.members, Committees.quorum(sitting.members), sitting.validUntil);
+        (,,, Terms terms) = Committees.load(_head.epoch());
+        return (terms.members(), Committees.quorum(terms.members()), terms.validUntil());
     }
 
     /// @inheritdoc IOracle
@@ -304,14 +297,14 @@ contract Oracle is IOracle {
         view
         returns (bytes32, bytes32, bytes32, uint64, uint256, uint64)
     {
-        Committee memory known = Committees.load(epoch_);
+        (, address blob, bytes32 domain_, Terms terms) = Committees.load(epoch_);
         return (
-            known.domain,
+            domain_,
             Catalogues.configurationHash(epoch_),
-            Committees.decidingId(known),
-            uint64(known.decidedAt),
-            known.members,
-            uint64(known.validUntil)
+            Committees.decidingId(blob),
+            terms.decidedAt(),
+            terms.members(),
+            uint64(terms.validUntil())
         );
     }
 
@@ -321,7 +314,8 @@ contract Oracle is IOracle {
         view
         returns (address, uint256[4] memory)
     {
-        return Committees.memberAt(Committees.load(epoch_), member);
+        (, address blob,, Terms terms) = Committees.load(epoch_);
+        return Committees.memberAt(blob, terms, member);
     }
 
     /// @inheritdoc IOracle
@@ -331,7 +325,8 @@ contract Oracle is IOracle {
         uint256 signers,
         uint256[6] calldata signature
     ) external view returns (bool) {
-        return Committees.isSigned(Committees.load(epoch_), digest, signers, signature);
+        (Workspace workspace, address blob,, Terms terms) = Committees.load(epoch_);
+        return Committees.isSigned(workspace, blob, terms, digest, signers, signature);
     }
 
     /// @inheritdoc IOracle
@@ -376,12 +371,29 @@ contract Oracle is IOracle {
         returns (bytes32 id)
     {
         if (feedRoot == 0) revert NoFeedRoot();
-        Committee memory sitting = Committees.load(place.epoch());
-        _checkTime(place.observedAt(), sitting.validUntil);
+        (Workspace workspace, address blob, bytes32 domain_, Terms terms) =
+            Committees.load(place.epoch());
+        _checkTime(place.observedAt(), terms.validUntil());
         id = Digests.headerId(
-            sitting.domain, place.viewNumber(), place.observedAt(), feedRoot, certificate.link
+            domain_, place.viewNumber(), place.observedAt(), feedRoot, certificate.link
         );
-        Committees.verify(sitting, id, place.signers(), certificate.signature);
+        Committees.verify(workspace, blob, terms, id, place.signers(), certificate.signature);
+    }
+
+    /// Reverts unless the sitting committee handed over to the next D, in time.
+    function _verifyHandover(
+        uint256 current,
+        uint64 nextValidUntil,
+        bytes32 nextDomain,
+        Handover calldata handover_
+    ) private view {
+        (Workspace workspace, address blob, bytes32 domain_, Terms terms) = Committees.load(current);
+        _checkTime(handover_.decidedAt, terms.validUntil());
+        _inRange("validUntil", nextValidUntil, terms.validUntil() + 1, Heads.TIME_MAX);
+        bytes32 digest = Digests.handover(
+            domain_, uint64(current + 1), nextDomain, handover_.decidingId, handover_.decidedAt
+        );
+        Committees.verify(workspace, blob, terms, digest, handover_.signers, handover_.signature);
     }
 
     /// Reverts unless something of this time may be taken now.
@@ -545,25 +557,32 @@ contract Oracle is IOracle {
         view
         returns (FinalAnswer memory result)
     {
-        Committee memory known = Committees.load(proof.epoch);
-        unchecked {
-            uint256 now_ = block.timestamp * 1000;
-            uint256 end = known.validUntil + evidenceWindow;
-            // Later the keys may have leaked, and with them any history could be signed.
-            if (now_ > end) revert Expired(end, now_);
-        }
-        bytes32 lastId = Finality.lastId(known.domain, proof);
-        Committees.verify(known, lastId, proof.signers, proof.signature);
-
+        uint64 decidedAt = _verifyFinal(proof);
         bytes32 root = _rootOf(claim);
         if (root != proof.blocks[0].feedRoot) revert NotInReport(root);
         Answer answer = Words.answerAt(claim.word, claim.feed);
         result.previousAt =
-            proof.parent.view_ == 0 ? uint64(known.decidedAt) : proof.parent.observedAt;
+            proof.parent.view_ == 0 ? decidedAt : proof.parent.observedAt;
         result.observedAt = proof.blocks[0].observedAt;
         result.price = answer.price();
         result.confidencePpm = answer.confidencePpm();
         result.status = answer.status();
+    }
+
+    /// Reverts unless the certificate of a proof's last block holds and still counts as history.
+    /// @return decidedAt When the block that decided the proof's epoch was observed.
+    function _verifyFinal(FinalProof calldata proof) private view returns (uint64 decidedAt) {
+        (Workspace workspace, address blob, bytes32 domain_, Terms terms) =
+            Committees.load(proof.epoch);
+        unchecked {
+            uint256 now_ = block.timestamp * 1000;
+            uint256 end = terms.validUntil() + evidenceWindow;
+            // Later the keys may have leaked, and with them any history could be signed.
+            if (now_ > end) revert Expired(end, now_);
+        }
+        bytes32 id = Finality.lastId(domain_, proof);
+        Committees.verify(workspace, blob, terms, id, proof.signers, proof.signature);
+        return terms.decidedAt();
     }
 
     function _known(Head head, uint256 feed_) private pure {

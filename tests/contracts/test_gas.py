@@ -28,7 +28,7 @@ def steady_push(kit: Any, n: int, feeds: int, absent: int) -> int:
         signers = list(range(absent, n))
         report = committee.report(words, kit.NOW_MS + 250 * step, 1_000_000 + step, signers)
         receipt = oracle.push(report)
-        assert client.decode_pushed_result(receipt.output)
+        assert client.decode_stored_flag(receipt.output)
     return int(receipt.gas_used)
 
 

@@ -12,7 +12,7 @@ def test_a_certified_report_is_stored_verbatim(oracle: Any, kit: Any) -> None:
     report = committee.report(view=9)
     receipt = oracle.push(report)
     assert receipt.succeeded
-    assert client.decode_pushed_result(receipt.output)
+    assert client.decode_stored_flag(receipt.output)
     assert oracle.stored() == client.StoredPlace(0, 9, kit.NOW_MS)
     assert oracle.chain.storage(oracle.address, 1) == report.words[0]
     (log,) = receipt.logs
@@ -45,7 +45,7 @@ def test_any_quorum_suffices(kit: Any, n: int) -> None:
     choices = [range(n), range(quorum), range(n - quorum, n), range(0, n)[::-1][:quorum]]
     for step, signers in enumerate(choices):
         report = committee.report(observed_at_ms=kit.NOW_MS + step, signers=list(signers))
-        assert client.decode_pushed_result(oracle.push(report).output), list(signers)
+        assert client.decode_stored_flag(oracle.push(report).output), list(signers)
         assert oracle.stored().observed_at_ms == kit.NOW_MS + step
 
 
@@ -55,7 +55,7 @@ def test_every_single_member_may_be_absent(kit: Any) -> None:
     for absent in range(13):
         signers = [i for i in range(13) if i not in (absent, (absent + 5) % 13)]
         report = committee.report(observed_at_ms=kit.NOW_MS + absent, signers=signers)
-        assert client.decode_pushed_result(oracle.push(report).output)
+        assert client.decode_stored_flag(oracle.push(report).output)
 
 
 def test_a_report_that_is_not_newer_returns_false(oracle: Any, kit: Any) -> None:
@@ -72,7 +72,7 @@ def test_a_report_that_is_not_newer_returns_false(oracle: Any, kit: Any) -> None
     ):
         receipt = oracle.push(stale)
         assert receipt.succeeded
-        assert not client.decode_pushed_result(receipt.output)
+        assert not client.decode_stored_flag(receipt.output)
         assert receipt.logs == ()
         assert receipt.gas_used < 35_000
         assert oracle.snapshot() == before
@@ -85,7 +85,7 @@ def test_what_is_not_newer_is_not_looked_at(oracle: Any, kit: Any) -> None:
     for changes in ({"signature": bytes(192)}, {"words": ()}, {"bitmap": 0}):
         receipt = oracle.push(report, **changes)
         assert receipt.succeeded
-        assert not client.decode_pushed_result(receipt.output)
+        assert not client.decode_stored_flag(receipt.output)
         assert receipt.gas_used < 35_000
 
 
@@ -93,7 +93,7 @@ def test_a_lower_view_with_a_newer_time_is_taken(oracle: Any, kit: Any) -> None:
     committee = oracle.committee
     assert oracle.push(committee.report(view=9)).succeeded
     newer = committee.report(observed_at_ms=kit.NOW_MS + 1, view=8)
-    assert client.decode_pushed_result(oracle.push(newer).output)
+    assert client.decode_stored_flag(oracle.push(newer).output)
     assert oracle.stored() == client.StoredPlace(0, 8, kit.NOW_MS + 1)
 
 

@@ -149,7 +149,7 @@ VIEW, OBSERVED_AT, FEED_ROOT, LINK, BITMAP, SIGNATURE = (
 
 def every_bit(oracle: Any, step: int) -> None:
     calldata = oracle.committee.report().calldata
-    assert client.decode_pushed_result(oracle.chain.call(oracle.address, calldata))
+    assert client.decode_stored_flag(oracle.chain.call(oracle.address, calldata))
     for start, width in (VIEW, OBSERVED_AT, FEED_ROOT, LINK, BITMAP, SIGNATURE):
         for bit in range(start * 8, (start + width) * 8, step):
             changed = flipped(calldata, bit)
@@ -335,7 +335,7 @@ def test_a_precompile_that_answers_otherwise_is_not_believed(
     monkeypatch.setattr(NativeComputation, "_precompiles", table)
     assert refuses(unused, calldata) in ("PrecompileFailed", "MalformedSignature")
     monkeypatch.undo()
-    assert client.decode_pushed_result(unused.chain.call(unused.address, calldata))
+    assert client.decode_stored_flag(unused.chain.call(unused.address, calldata))
 
 
 @pytest.fixture(scope="module")

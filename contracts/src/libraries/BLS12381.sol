@@ -51,20 +51,21 @@ library BLS12381 {
         }
     }
 
-    /// Puts a signature in its place; returns false if it is the point at infinity.
-    function putSignature(Workspace work, uint256[6] calldata signature) internal pure returns (bool finite) {
+    /// Puts a signature in its place.
+    /// @dev The point at infinity needs no refusal: under a finite key it is on no message, and `pair`
+    /// finds it unequal.
+    function putSignature(Workspace work, uint256[6] calldata signature) internal pure {
         assembly ("memory-safe") {
             let to := add(work, 0x80)
-            mstore(to, 0)
-            mstore(add(to, 0x40), 0)
-            mstore(add(to, 0x80), 0)
-            mstore(add(to, 0xc0), 0)
-            calldatacopy(add(to, 0x10), signature, 48)
-            calldatacopy(add(to, 0x50), add(signature, 48), 48)
-            calldatacopy(add(to, 0x90), add(signature, 96), 48)
-            calldatacopy(add(to, 0xd0), add(signature, 144), 48)
+            mstore(to, shr(128, calldataload(signature)))
+            mstore(add(to, 0x20), calldataload(add(signature, 16)))
+            mstore(add(to, 0x40), shr(128, calldataload(add(signature, 48))))
+            mstore(add(to, 0x60), calldataload(add(signature, 64)))
+            mstore(add(to, 0x80), shr(128, calldataload(add(signature, 96))))
+            mstore(add(to, 0xa0), calldataload(add(signature, 112)))
+            mstore(add(to, 0xc0), shr(128, calldataload(add(signature, 144))))
+            mstore(add(to, 0xe0), calldataload(add(signature, 160)))
         }
-        finite = !_isZero(Workspace.unwrap(work) + 0x80) || !_isZero(Workspace.unwrap(work) + 0x100);
     }
 
     /// Puts a key in its place; returns false if it is the point at infinity.
@@ -167,18 +168,6 @@ library BLS12381 {
     function _hashToG2(Workspace work, uint256 suffix) private view {
         bool ok;
         assembly ("memory-safe") {
-            // The 77 bytes at `chain`, to `to`. 96 gas
-            function digest(chain, to) -> done {
-                done := staticcall(3000, 2, chain, 77, to, 0x20)
-                done := and(eq(returndatasize(), 0x20), done)
-            }
-
-            // The next of the chain, behind the one at `previous`.
-            function next(chain, first, previous) -> done {
-                mstore(chain, xor(first, mload(previous)))
-                done := digest(chain, add(previous, 0x20))
-            }
-
             let start := add(work, 0x200)
             let uniform := add(work, 0x300)
             let counter := add(suffix, 2)
@@ -186,25 +175,41 @@ library BLS12381 {
 
             ok := staticcall(3000, 2, start, sub(add(suffix, 47), start), 0, 0x20)
             ok := and(eq(returndatasize(), 0x20), ok)
-            // b_i = H((b_0 ^ b_(i-1)) | i | tag): the counter stands on the suffix's zero byte.
+            // b_i = H((b_0 ^ b_(i-1)) | i | tag), 77 bytes: the counter stands on the suffix's zero byte.
+            // Written out: a loop or a function costs half as much as the precompile, 96 gas.
             let first := mload(0)
             mstore(chain, first)
             mstore8(counter, 1)
-            ok := and(digest(chain, uniform), ok)
+            ok := and(staticcall(3000, 2, chain, 77, uniform, 0x20), ok)
+            ok := and(eq(returndatasize(), 0x20), ok)
+            mstore(chain, xor(first, mload(uniform)))
             mstore8(counter, 2)
-            ok := and(next(chain, first, uniform), ok)
+            ok := and(staticcall(3000, 2, chain, 77, add(uniform, 0x20), 0x20), ok)
+            ok := and(eq(returndatasize(), 0x20), ok)
+            mstore(chain, xor(first, mload(add(uniform, 0x20))))
             mstore8(counter, 3)
-            ok := and(next(chain, first, add(uniform, 0x20)), ok)
+            ok := and(staticcall(3000, 2, chain, 77, add(uniform, 0x40), 0x20), ok)
+            ok := and(eq(returndatasize(), 0x20), ok)
+            mstore(chain, xor(first, mload(add(uniform, 0x40))))
             mstore8(counter, 4)
-            ok := and(next(chain, first, add(uniform, 0x40)), ok)
+            ok := and(staticcall(3000, 2, chain, 77, add(uniform, 0x60), 0x20), ok)
+            ok := and(eq(returndatasize(), 0x20), ok)
+            mstore(chain, xor(first, mload(add(uniform, 0x60))))
             mstore8(counter, 5)
-            ok := and(next(chain, first, add(uniform, 0x60)), ok)
+            ok := and(staticcall(3000, 2, chain, 77, add(uniform, 0x80), 0x20), ok)
+            ok := and(eq(returndatasize(), 0x20), ok)
+            mstore(chain, xor(first, mload(add(uniform, 0x80))))
             mstore8(counter, 6)
-            ok := and(next(chain, first, add(uniform, 0x80)), ok)
+            ok := and(staticcall(3000, 2, chain, 77, add(uniform, 0xa0), 0x20), ok)
+            ok := and(eq(returndatasize(), 0x20), ok)
+            mstore(chain, xor(first, mload(add(uniform, 0xa0))))
             mstore8(counter, 7)
-            ok := and(next(chain, first, add(uniform, 0xa0)), ok)
+            ok := and(staticcall(3000, 2, chain, 77, add(uniform, 0xc0), 0x20), ok)
+            ok := and(eq(returndatasize(), 0x20), ok)
+            mstore(chain, xor(first, mload(add(uniform, 0xc0))))
             mstore8(counter, 8)
-            ok := and(next(chain, first, add(uniform, 0xc0)), ok)
+            ok := and(staticcall(3000, 2, chain, 77, add(uniform, 0xe0), 0x20), ok)
+            ok := and(eq(returndatasize(), 0x20), ok)
         }
         unchecked {
             uint256 uniform = Workspace.unwrap(work) + 0x300;

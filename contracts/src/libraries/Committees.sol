@@ -6,17 +6,27 @@ import {BLS12381, Workspace} from "./BLS12381.sol";
 import {Blobs} from "./Blobs.sol";
 import {Digests} from "./Digests.sol";
 
-/// What a stored committee begins with, once it is loaded.
-struct Committee {
-    /// The workspace in which its certificates are verified; it holds the sum of all keys.
-    Workspace workspace;
-    address blob;
-    bytes32 domain;
-    uint256 members;
+/// What a stored committee begins with: valid until 64 | decided at 64 | members 128.
+type Terms is uint256;
+
+using CommitteeTerms for Terms global;
+
+/// @title Decoding of terms
+library CommitteeTerms {
     /// When the epoch's reports cease to be taken, Unix ms.
-    uint256 validUntil;
-    /// When the deciding block was observed, Unix ms.
-    uint256 decidedAt;
+    function validUntil(Terms terms) internal pure returns (uint256) {
+        return Terms.unwrap(terms) >> 192;
+    }
+
+    /// When the deciding block was observed, Unix ms; 0 for the first epoch.
+    function decidedAt(Terms terms) internal pure returns (uint64) {
+        return uint64(Terms.unwrap(terms) >> 128);
+    }
+
+    /// The number of members.
+    function members(Terms terms) internal pure returns (uint256) {
+        return uint128(Terms.unwrap(terms));
+    }
 }
 
 /// @title The keys of an epoch's members, and certificates under them
@@ -79,65 +89,60 @@ library Committees {
             BLS12381.negate(place + 0x80, to + 128 * i);
             BLS12381.addKey(place);
         }
+        if (sum[0] | sum[1] | sum[2] | sum[3] == 0) revert IOracle.InfinityAggregateKey();
         assembly ("memory-safe") {
             mcopy(add(data, add(0x20, HEAD_BYTES)), place, 0x80)
         }
         Blobs.store(data);
     }
 
-    /// Loads the committee of an epoch; the blob must be as large as its members demand.
-    function load(uint256 epoch) internal view returns (Committee memory committee) {
-        Workspace workspace = BLS12381.workspace();
-        uint256 keyPlace = BLS12381.keyPlace(workspace);
+    /// Loads the committee of an epoch into a workspace for its certificates.
+    /// @dev Only this contract can have stored anything at the blob's address, so what is there is
+    /// whole; nothing is there if the number of members reads as zero.
+    function load(uint256 epoch)
+        internal
+        view
+        returns (Workspace workspace, address blob, bytes32 domain, Terms terms)
+    {
+        workspace = BLS12381.workspace();
         unchecked {
-            address blob = Blobs.accountOf(2 * epoch + 1);
+            blob = Blobs.accountOf(2 * epoch + 1);
+            uint256 keyPlace = BLS12381.keyPlace(workspace);
             // One copy brings D and the terms, in front of the key's place where the signature comes
             // later, and the sum of all keys.
             Blobs.copy(blob, 32, HEAD_BYTES - 32 + 128, keyPlace - (HEAD_BYTES - 32));
-            uint256 terms;
-            bytes32 domain;
             assembly ("memory-safe") {
                 domain := mload(sub(keyPlace, 0x40))
                 terms := mload(sub(keyPlace, 0x20))
             }
-            uint256 members = uint128(terms);
-            if (Blobs.size(blob) != NEGATED_KEYS + MEMBER_BYTES * members) {
-                revert IOracle.CommitteeMissing(epoch);
-            }
-            committee.workspace = workspace;
-            committee.blob = blob;
-            committee.domain = domain;
-            committee.members = members;
-            committee.validUntil = terms >> 192;
-            committee.decidedAt = uint64(terms >> 128);
         }
+        if (terms.members() == 0) revert IOracle.CommitteeMissing(epoch);
     }
 
-    /// Returns the block that decided a loaded committee.
-    function decidingId(Committee memory committee) internal view returns (bytes32 id) {
-        address blob = committee.blob;
+    /// Returns the block that decided a committee.
+    function decidingId(address blob) internal view returns (bytes32 id) {
         assembly ("memory-safe") {
             extcodecopy(blob, 0, 1, 0x20)
             id := mload(0)
         }
     }
 
-    /// Returns the operator and the negated key of a member of a loaded committee.
-    function memberAt(Committee memory committee, uint256 member)
+    /// Returns the operator and the negated key of a member of a committee.
+    function memberAt(address blob, Terms terms, uint256 member)
         internal
         view
         returns (address operator, uint256[4] memory negatedKey)
     {
-        uint256 n = committee.members;
-        if (member >= n) revert IOracle.UnknownSigner(1 << member, n);
+        uint256 n = terms.members();
+        if (member >= n) revert IOracle.UnknownMember(member, n);
         uint256 to;
         assembly ("memory-safe") {
             to := negatedKey
             mstore(0, 0)
         }
         unchecked {
-            Blobs.copy(committee.blob, NEGATED_KEYS + 128 * member, 128, to);
-            Blobs.copy(committee.blob, NEGATED_KEYS + 128 * n + 20 * member, 20, 12);
+            Blobs.copy(blob, NEGATED_KEYS + 128 * member, 128, to);
+            Blobs.copy(blob, NEGATED_KEYS + 128 * n + 20 * member, 20, 12);
         }
         assembly ("memory-safe") {
             operator := mload(0)
@@ -146,35 +151,39 @@ library Committees {
 
     /// Reverts unless a quorum of a loaded committee signed the digest.
     function verify(
-        Committee memory committee,
+        Workspace workspace,
+        address blob,
+        Terms terms,
         bytes32 digest,
         uint256 signers,
         uint256[6] calldata signature
     ) internal view {
         unchecked {
-            uint256 absent = _absent(committee.members, signers);
+            uint256 absent = _absent(terms.members(), signers);
             if (absent != 0) {
-                uint256 least = quorum(committee.members);
+                uint256 least = quorum(terms.members());
                 uint256 count = _count(signers);
                 if (count < least) revert IOracle.BelowQuorum(count, least);
-                _subtract(committee, absent);
+                _subtract(workspace, blob, absent);
             }
         }
-        (bool wellFormed, bool equal) = _pair(committee.workspace, digest, signature);
+        (bool wellFormed, bool equal) = _pair(workspace, digest, signature);
         if (!wellFormed) revert IOracle.MalformedSignature();
         if (!equal) revert IOracle.BadSignature(digest);
     }
 
     /// Returns whether exactly these members of a loaded committee signed the digest.
     function isSigned(
-        Committee memory committee,
+        Workspace workspace,
+        address blob,
+        Terms terms,
         bytes32 digest,
         uint256 signers,
         uint256[6] calldata signature
     ) internal view returns (bool equal) {
         if (signers == 0) revert IOracle.BelowQuorum(0, 1);
-        _subtract(committee, _absent(committee.members, signers));
-        (, equal) = _pair(committee.workspace, digest, signature);
+        _subtract(workspace, blob, _absent(terms.members(), signers));
+        (, equal) = _pair(workspace, digest, signature);
     }
 
     function _absent(uint256 members, uint256 signers) private pure returns (uint256) {
@@ -185,15 +194,16 @@ library Committees {
     }
 
     /// Takes the keys of the absent from the sum.
-    function _subtract(Committee memory committee, uint256 absent) private view {
+    function _subtract(Workspace workspace, address blob, uint256 absent) private view {
         unchecked {
-            uint256 keyPlace = BLS12381.keyPlace(committee.workspace);
-            address blob = committee.blob;
+            uint256 keyPlace = BLS12381.keyPlace(workspace);
             for (; absent != 0; absent &= absent - 1) {
                 Blobs.copy(blob, NEGATED_KEYS + 128 * _lowestBit(absent), 128, keyPlace + 128);
                 BLS12381.addKey(keyPlace);
             }
         }
+        // An infinite key would take the signature at infinity for any message.
+        if (!BLS12381.keyIsFinite(workspace)) revert IOracle.InfinityAggregateKey();
     }
 
     function _pair(Workspace workspace, bytes32 digest, uint256[6] calldata signature)
@@ -201,8 +211,7 @@ library Committees {
         view
         returns (bool wellFormed, bool equal)
     {
-        if (!BLS12381.keyIsFinite(workspace)) revert IOracle.InfinityAggregateKey();
-        if (!BLS12381.putSignature(workspace, signature)) revert IOracle.InfinitySignature();
+        BLS12381.putSignature(workspace, signature);
         BLS12381.hashMessage(workspace, digest);
         return BLS12381.pair(workspace);
     }

@@ -4,7 +4,7 @@ pragma solidity 0.8.37;
 import {Block, FeedRecord, Header, Member, Timing} from "src/IOracle.sol";
 import {BLS12381, Workspace} from "src/libraries/BLS12381.sol";
 import {Blobs} from "src/libraries/Blobs.sol";
-import {Committees} from "src/libraries/Committees.sol";
+import {Committees, Terms} from "src/libraries/Committees.sol";
 import {Digests} from "src/libraries/Digests.sol";
 import {Answer, Words} from "src/libraries/Words.sol";
 
@@ -78,7 +78,8 @@ contract Harness {
     }
 
     function loadCommittee(uint256 epoch) external view returns (uint256 members) {
-        return Committees.load(epoch).members;
+        (,,, Terms terms) = Committees.load(epoch);
+        return terms.members();
     }
 
     function rootOf(uint256 index, uint256 count, uint256 word, bytes32[] calldata path)
