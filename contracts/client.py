@@ -256,8 +256,13 @@ def encode_use(
     updates: Sequence[Update], feeds: Sequence[int], max_age_seconds: int, max_confidence_ppm: int
 ) -> bytes:
     """Return the calldata that updates and returns prices fit for use."""
-    return abi.encode_call(CONTRACT, 
-        "use", _updates(updates), abi.encode_array(feeds), max_age_seconds, max_confidence_ppm
+    return abi.encode_call(
+        CONTRACT,
+        "use",
+        _updates(updates),
+        abi.encode_array(feeds),
+        max_age_seconds,
+        max_confidence_ppm,
     )
 
 
@@ -305,6 +310,11 @@ def decode_push(calldata: bytes) -> PushCall:
     header = Header(place.view, place.observed_at_ms, feed_root(words), link)
     signature = body[:SIGNATURE_BYTES]
     return PushCall(Certificate(place.epoch, header, place.signers, signature), words)
+
+
+def pushed_place(calldata: bytes) -> Place:
+    """Return the place of the report in the calldata of a push, which are not looked at further."""
+    return place_of(abi.decode(["bytes32"] * 7 + ["uint256"], calldata[4:])[-1])
 
 
 def decode_stored_flag(data: bytes) -> bool:

@@ -140,7 +140,9 @@ def encode_member_at(epoch: int, member: int) -> bytes:
 
 def encode_is_signed(epoch: int, digest: bytes, signers: int, signature: bytes) -> bytes:
     """Return the calldata that ask whether exactly these members of an epoch signed a digest."""
-    return abi.encode_call(CONTRACT, "isSigned", epoch, digest, signers, checked_signature(signature))
+    return abi.encode_call(
+        CONTRACT, "isSigned", epoch, digest, signers, checked_signature(signature)
+    )
 
 
 def member_key(compressed: bytes) -> bytes:
