@@ -29,6 +29,7 @@ const tests = join(here, "..", "tests", "contracts");
 const targets = [
   { source: "src/Oracle.sol", name: "Oracle", folder: join(here, "artifacts") },
   { source: "solidity/Harness.sol", name: "Harness", folder: join(tests, "artifacts") },
+  { source: "solidity/Batch.sol", name: "Batch", folder: join(tests, "artifacts") },
   { source: "src/examples/Consumer.sol", name: "Consumer", folder: join(tests, "artifacts") },
 ];
 

@@ -79,7 +79,7 @@ async def _receipt(rpc: RpcClient, transaction: str) -> Any:
 
 
 def deployment_of(network: NetworkFile) -> list[bytes]:
-    """Return the creation code of a network's Oracle, then the calldata that open its first epoch."""
+    """Return the creation code of a network's Oracle, and the calldata that open its epoch."""
     configuration = network.configuration
     proofs = []
     for member in network.members:

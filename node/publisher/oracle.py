@@ -112,14 +112,16 @@ class Oracle:
     async def look(self, endpoint: Endpoint, account: bytes, hashes: Sequence[bytes]) -> Look:
         """Look at the head, the contract, the account and these transactions, in one round trip."""
         sender = "0x" + account.hex()
-        block, place, nonce, balance, tip, *receipts = await endpoint.batch(
+        # The receipts come first: a block between two answers must not show a transaction that is
+        # done beside a contract that does not hold its report yet, or it would be sent again.
+        *receipts, block, place, nonce, balance, tip = await endpoint.batch(
             [
+                *(("eth_getTransactionReceipt", ["0x" + one.hex()]) for one in hashes),
                 ("eth_getBlockByNumber", ["latest", False]),
                 self.call(client.encode_getter("stored")),
                 ("eth_getTransactionCount", [sender, "latest"]),
                 ("eth_getBalance", [sender, "latest"]),
                 ("eth_maxPriorityFeePerGas", []),
-                *(("eth_getTransactionReceipt", ["0x" + one.hex()]) for one in hashes),
             ]
         )
         if not isinstance(block, dict):
