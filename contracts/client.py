@@ -243,7 +243,7 @@ def encode_post(certificate: Certificate) -> bytes:
 def encode_prove(view: int, claim: Claim) -> bytes:
     """Return the calldata that stores an answer of a posted report."""
     return abi.encode_call(
-        CONTRACT, "prove", claim.word, claim.feed, view, abi.encode_array(claim.path)
+        CONTRACT, "prove", claim.word, abi.encode_array(claim.path), claim.feed, view
     )
 
 

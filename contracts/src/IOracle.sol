@@ -322,11 +322,11 @@ interface IOracle {
     /// posted reports of different view modulo 16 can be proven from. Emits nothing: what could be
     /// proven stands in `Posted`.
     /// @param word The word that holds the answer: word feed / 4 of the report.
+    /// @param path The siblings from the leaf to the root.
     /// @param feed Position in the feed table.
     /// @param view_ The view of the posted report.
-    /// @param path The siblings from the leaf to the root.
     /// @return stored False if what the slot holds is as new.
-    function prove(uint256 word, uint16 feed, uint64 view_, bytes32[] calldata path)
+    function prove(uint256 word, bytes32[] calldata path, uint16 feed, uint64 view_)
         external
         returns (bool stored);
 

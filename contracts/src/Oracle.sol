@@ -15,7 +15,7 @@ import {
     Registration,
     Update
 } from "./IOracle.sol";
-import {Workspace} from "./libraries/BLS12381.sol";
+import {BLS12381} from "./libraries/BLS12381.sol";
 import {Catalogues} from "./libraries/Catalogues.sol";
 import {Committees, Terms} from "./libraries/Committees.sol";
 import {Digests} from "./libraries/Digests.sol";
@@ -54,6 +54,12 @@ contract Oracle is IOracle {
     /// By the hash of the member's record.
     mapping(bytes32 => bool) private _registered;
 
+    /// Signatures are verified in a fixed place of memory, which is set aside before all else.
+    modifier verifying() {
+        BLS12381.reserve();
+        _;
+    }
+
     /// @param nameHash keccak-256 of the network's name.
     /// @param configurationHash_ The hash of the genesis configuration, which `open` then takes.
     /// @param maxFuture_ How far a report may be ahead of this chain's block time, milliseconds.
@@ -83,9 +89,11 @@ contract Oracle is IOracle {
         Place place = certificate.place;
         if (place.observedAt() <= head.observedAt()) return false;
         if (place.epoch() != head.epoch() && !_isCurrent(head, place)) return false;
+        // As `verifying` does, without the call that a modifier costs.
+        BLS12381.reserve();
         _verify(place, certificate, Words.root(words));
 
-        _head = head.withPush(place, words[0]);
+        _head = head.withPush(place, Words.first(words));
         if (head.feeds() > 1) {
             unchecked {
                 for (uint256 i; i < words.length; ++i) _words[i] = words[i];
@@ -96,7 +104,7 @@ contract Oracle is IOracle {
     }
 
     /// @inheritdoc IOracle
-    function post(Certificate calldata certificate, bytes32 feedRoot) external returns (bool) {
+    function post(Certificate calldata certificate, bytes32 feedRoot) external verifying returns (bool) {
         Head head = _head;
         Place place = certificate.place;
         uint256 observedAt = place.observedAt();
@@ -113,7 +121,7 @@ contract Oracle is IOracle {
     }
 
     /// @inheritdoc IOracle
-    function prove(uint256 word, uint16 feed_, uint64 view_, bytes32[] calldata path)
+    function prove(uint256 word, bytes32[] calldata path, uint16 feed_, uint64 view_)
         external
         returns (bool)
     {
@@ -128,7 +136,7 @@ contract Oracle is IOracle {
     }
 
     /// @inheritdoc IOracle
-    function update(Update[] calldata updates) external returns (uint256) {
+    function update(Update[] calldata updates) external verifying returns (uint256) {
         return _update(updates);
     }
 
@@ -138,7 +146,7 @@ contract Oracle is IOracle {
         uint16[] calldata feeds,
         uint32 maxAgeSeconds,
         uint32 maxConfidencePpm
-    ) external returns (uint256[] memory prices, uint256[] memory observedAtMs) {
+    ) external verifying returns (uint256[] memory prices, uint256[] memory observedAtMs) {
         _update(updates);
         Head head = _head;
         prices = new uint256[](feeds.length);
@@ -191,7 +199,7 @@ contract Oracle is IOracle {
 
     /// @inheritdoc IOracle
     function firstAfter(uint64 time, FinalProof calldata proof, Claim calldata claim)
-        external
+        external verifying
         view
         returns (FinalAnswer memory answer)
     {
@@ -203,7 +211,7 @@ contract Oracle is IOracle {
 
     /// @inheritdoc IOracle
     function finalAnswer(FinalProof calldata proof, Claim calldata claim)
-        external
+        external verifying
         view
         returns (FinalAnswer memory)
     {
@@ -213,7 +221,7 @@ contract Oracle is IOracle {
     // Epochs.
 
     /// @inheritdoc IOracle
-    function register(Registration[] calldata registrations) external {
+    function register(Registration[] calldata registrations) external verifying {
         Registry.register(_registered, registrations, network);
     }
 
@@ -232,7 +240,7 @@ contract Oracle is IOracle {
 
     /// @inheritdoc IOracle
     function handover(uint64 nextEpoch, Configuration calldata configuration, Handover calldata terms)
-        external
+        external verifying
         returns (bool)
     {
         Head head = _head;
@@ -271,8 +279,8 @@ contract Oracle is IOracle {
     }
 
     /// @inheritdoc IOracle
-    function domain() external view returns (bytes32 domain_) {
-        (,, domain_,) = Committees.load(_head.epoch());
+    function domain() external view verifying returns (bytes32 domain_) {
+        (, domain_,) = Committees.load(_head.epoch());
     }
 
     /// @inheritdoc IOracle
@@ -286,18 +294,18 @@ contract Oracle is IOracle {
     }
 
     /// @inheritdoc IOracle
-    function committee() external view returns (uint256, uint256, uint256) {
-        (,,, Terms terms) = Committees.load(_head.epoch());
+    function committee() external view verifying returns (uint256, uint256, uint256) {
+        (,, Terms terms) = Committees.load(_head.epoch());
         return (terms.members(), Committees.quorum(terms.members()), terms.validUntil());
     }
 
     /// @inheritdoc IOracle
     function epochAt(uint64 epoch_)
-        external
+        external verifying
         view
         returns (bytes32, bytes32, bytes32, uint64, uint256, uint64)
     {
-        (, address blob, bytes32 domain_, Terms terms) = Committees.load(epoch_);
+        (address blob, bytes32 domain_, Terms terms) = Committees.load(epoch_);
         return (
             domain_,
             Catalogues.configurationHash(epoch_),
@@ -310,11 +318,11 @@ contract Oracle is IOracle {
 
     /// @inheritdoc IOracle
     function memberAt(uint64 epoch_, uint256 member)
-        external
+        external verifying
         view
         returns (address, uint256[4] memory)
     {
-        (, address blob,, Terms terms) = Committees.load(epoch_);
+        (address blob,, Terms terms) = Committees.load(epoch_);
         return Committees.memberAt(blob, terms, member);
     }
 
@@ -324,9 +332,9 @@ contract Oracle is IOracle {
         bytes32 digest,
         uint256 signers,
         uint256[6] calldata signature
-    ) external view returns (bool) {
-        (Workspace workspace, address blob,, Terms terms) = Committees.load(epoch_);
-        return Committees.isSigned(workspace, blob, terms, digest, signers, signature);
+    ) external view verifying returns (bool) {
+        (address blob,, Terms terms) = Committees.load(epoch_);
+        return Committees.isSigned(blob, terms, digest, signers, signature);
     }
 
     /// @inheritdoc IOracle
@@ -371,13 +379,13 @@ contract Oracle is IOracle {
         returns (bytes32 id)
     {
         if (feedRoot == 0) revert NoFeedRoot();
-        (Workspace workspace, address blob, bytes32 domain_, Terms terms) =
+        (address blob, bytes32 domain_, Terms terms) =
             Committees.load(place.epoch());
         _checkTime(place.observedAt(), terms.validUntil());
         id = Digests.headerId(
             domain_, place.viewNumber(), place.observedAt(), feedRoot, certificate.link
         );
-        Committees.verify(workspace, blob, terms, id, place.signers(), certificate.signature);
+        Committees.verify(blob, terms, id, place.signers(), certificate.signature);
     }
 
     /// Reverts unless the sitting committee handed over to the next D, in time.
@@ -387,23 +395,24 @@ contract Oracle is IOracle {
         bytes32 nextDomain,
         Handover calldata handover_
     ) private view {
-        (Workspace workspace, address blob, bytes32 domain_, Terms terms) = Committees.load(current);
+        (address blob, bytes32 domain_, Terms terms) = Committees.load(current);
         _checkTime(handover_.decidedAt, terms.validUntil());
         _inRange("validUntil", nextValidUntil, terms.validUntil() + 1, Heads.TIME_MAX);
         bytes32 digest = Digests.handover(
             domain_, uint64(current + 1), nextDomain, handover_.decidingId, handover_.decidedAt
         );
-        Committees.verify(workspace, blob, terms, digest, handover_.signers, handover_.signature);
+        Committees.verify(blob, terms, digest, handover_.signers, handover_.signature);
     }
 
     /// Reverts unless something of this time may be taken now.
     function _checkTime(uint256 observedAt, uint256 validUntil) private view {
         unchecked {
             uint256 now_ = block.timestamp * 1000;
-            if (observedAt > now_ + maxFuture) revert FromTheFuture(observedAt, now_ + maxFuture);
+            uint256 latestAllowed = now_ + maxFuture;
+            if (observedAt > latestAllowed) revert FromTheFuture(observedAt, latestAllowed);
             // The block's time too: keys may leak once their stakes are free, and sign into the past.
-            uint256 later = observedAt > now_ ? observedAt : now_;
-            if (later > validUntil) revert Expired(validUntil, later);
+            if (observedAt > validUntil) revert Expired(validUntil, observedAt);
+            if (now_ > validUntil) revert Expired(validUntil, now_);
         }
     }
 
@@ -572,7 +581,7 @@ contract Oracle is IOracle {
     /// Reverts unless the certificate of a proof's last block holds and still counts as history.
     /// @return decidedAt When the block that decided the proof's epoch was observed.
     function _verifyFinal(FinalProof calldata proof) private view returns (uint64 decidedAt) {
-        (Workspace workspace, address blob, bytes32 domain_, Terms terms) =
+        (address blob, bytes32 domain_, Terms terms) =
             Committees.load(proof.epoch);
         unchecked {
             uint256 now_ = block.timestamp * 1000;
@@ -581,7 +590,7 @@ contract Oracle is IOracle {
             if (now_ > end) revert Expired(end, now_);
         }
         bytes32 id = Finality.lastId(domain_, proof);
-        Committees.verify(workspace, blob, terms, id, proof.signers, proof.signature);
+        Committees.verify(blob, terms, id, proof.signers, proof.signature);
         return terms.decidedAt();
     }
 

@@ -48,7 +48,7 @@ def test_feeding_is_encoded_as_the_abi_demands(kit: Any) -> None:
     )
     claim = client.claim_of(5, report.words)
     assert client.encode_prove(1, claim) == call(
-        "prove", ["uint256", "uint16", "uint64", "bytes32[]"], [claim.word, 5, 1, list(claim.path)]
+        "prove", ["uint256", "bytes32[]", "uint16", "uint64"], [claim.word, list(claim.path), 5, 1]
     )
     updates = [report.update(0, 8), report.update(4)]
     tuples = [(certificate, [claim_tuple(c) for c in update.claims]) for update in updates]

@@ -86,9 +86,7 @@ def test_the_first_final_report_after_a_moment(oracle: Any, history: History) ->
         assert first_after(oracle, history, moment, 4, 5, feed=2) == answer
     # Any certificate above says the same.
     assert first_after(oracle, history, history.time(3), 4, 6, feed=2) == answer
-    refused = (
-        f"NotFirstAfter(time={{}}, previousAt={history.time(3)}, observedAt={history.time(4)})"
-    )
+    places = f"previousAt={history.time(3)}, observedAt={history.time(4)}"
     for moment in (history.time(3) - 1, history.time(4), history.time(5)):
         assert first_after(oracle, history, moment, 4, 5) == (
             f"NotFirstAfter(time={moment}, {places})"

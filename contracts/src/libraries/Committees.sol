@@ -2,7 +2,7 @@
 pragma solidity 0.8.37;
 
 import {IOracle, Member} from "../IOracle.sol";
-import {BLS12381, Workspace} from "./BLS12381.sol";
+import {BLS12381} from "./BLS12381.sol";
 import {Blobs} from "./Blobs.sol";
 import {Digests} from "./Digests.sol";
 
@@ -96,24 +96,22 @@ library Committees {
         Blobs.store(data);
     }
 
-    /// Loads the committee of an epoch into a workspace for its certificates.
+    /// Loads the committee of an epoch, and the sum of its keys to where a key is verified with.
     /// @dev Only this contract can have stored anything at the blob's address, so what is there is
     /// whole; nothing is there if the number of members reads as zero.
     function load(uint256 epoch)
         internal
         view
-        returns (Workspace workspace, address blob, bytes32 domain, Terms terms)
+        returns (address blob, bytes32 domain, Terms terms)
     {
-        workspace = BLS12381.workspace();
         unchecked {
             blob = Blobs.accountOf(2 * epoch + 1);
-            uint256 keyPlace = BLS12381.keyPlace(workspace);
             // One copy brings D and the terms, in front of the key's place where the signature comes
             // later, and the sum of all keys.
-            Blobs.copy(blob, 32, HEAD_BYTES - 32 + 128, keyPlace - (HEAD_BYTES - 32));
+            Blobs.copy(blob, 32, HEAD_BYTES - 32 + 128, BLS12381.KEY - (HEAD_BYTES - 32));
             assembly ("memory-safe") {
-                domain := mload(sub(keyPlace, 0x40))
-                terms := mload(sub(keyPlace, 0x20))
+                domain := mload(0x1c0)
+                terms := mload(0x1e0)
             }
         }
         if (terms.members() == 0) revert IOracle.CommitteeMissing(epoch);
@@ -151,7 +149,6 @@ library Committees {
 
     /// Reverts unless a quorum of a loaded committee signed the digest.
     function verify(
-        Workspace workspace,
         address blob,
         Terms terms,
         bytes32 digest,
@@ -159,61 +156,69 @@ library Committees {
         uint256[6] calldata signature
     ) internal view {
         unchecked {
-            uint256 absent = _absent(terms.members(), signers);
+            uint256 members = terms.members();
+            uint256 absent = ((1 << members) - 1) ^ signers;
             if (absent != 0) {
-                uint256 least = quorum(terms.members());
+                if (signers >> members != 0) revert IOracle.UnknownSigner(signers, members);
+                uint256 least = quorum(members);
                 uint256 count = _count(signers);
                 if (count < least) revert IOracle.BelowQuorum(count, least);
-                _subtract(workspace, blob, absent);
+                _subtract(blob, absent);
             }
         }
-        (bool wellFormed, bool equal) = _pair(workspace, digest, signature);
-        if (!wellFormed) revert IOracle.MalformedSignature();
-        if (!equal) revert IOracle.BadSignature(digest);
+        BLS12381.hashMessage(digest);
+        (bool wellFormed, bool equal) = BLS12381.pair(signature);
+        if (!equal) {
+            if (!wellFormed) revert IOracle.MalformedSignature();
+            revert IOracle.BadSignature(digest);
+        }
     }
 
     /// Returns whether exactly these members of a loaded committee signed the digest.
     function isSigned(
-        Workspace workspace,
         address blob,
         Terms terms,
         bytes32 digest,
         uint256 signers,
         uint256[6] calldata signature
     ) internal view returns (bool equal) {
-        if (signers == 0) revert IOracle.BelowQuorum(0, 1);
-        _subtract(workspace, blob, _absent(terms.members(), signers));
-        (, equal) = _pair(workspace, digest, signature);
-    }
-
-    function _absent(uint256 members, uint256 signers) private pure returns (uint256) {
         unchecked {
+            uint256 members = terms.members();
             if (signers >> members != 0) revert IOracle.UnknownSigner(signers, members);
-            return ((1 << members) - 1) ^ signers;
+            if (signers == 0) revert IOracle.BelowQuorum(0, 1);
+            _subtract(blob, ((1 << members) - 1) ^ signers);
         }
+        BLS12381.hashMessage(digest);
+        (, equal) = BLS12381.pair(signature);
     }
 
     /// Takes the keys of the absent from the sum.
-    function _subtract(Workspace workspace, address blob, uint256 absent) private view {
-        unchecked {
-            uint256 keyPlace = BLS12381.keyPlace(workspace);
-            for (; absent != 0; absent &= absent - 1) {
-                Blobs.copy(blob, NEGATED_KEYS + 128 * _lowestBit(absent), 128, keyPlace + 128);
-                BLS12381.addKey(keyPlace);
+    function _subtract(address blob, uint256 absent) private view {
+        bool ok;
+        // The place of the sum, and behind it that of the key to be added.
+        (uint256 sum, uint256 key, uint256 keys) =
+            (BLS12381.KEY, BLS12381.KEY + 128, NEGATED_KEYS + 1);
+        assembly ("memory-safe") {
+            ok := 1
+            for {} absent {} {
+                let bit := and(absent, sub(0, absent))
+                absent := xor(absent, bit)
+                // The bit's index: which 32 bits by a product, which of them by a quotient
+                // (ffs of Solady's LibBit, MIT).
+                let index := shl(5, shr(252, shl(shl(2, shr(250, mul(bit,
+                    0xb6db6db6ddddddddd34d34d349249249210842108c6318c639ce739cffffffff))),
+                    0x8040405543005266443200005020610674053026020000107506200176117077)))
+                index := or(index, byte(and(div(0xd76453e0, shr(index, bit)), 0x1f),
+                    0x001f0d1e100c1d070f090b19131c1706010e11080a1a141802121b1503160405))
+                extcodecopy(blob, key, add(keys, shl(7, index)), 0x80)
+                // 375 gas
+                ok := and(staticcall(3000, 0x0b, sum, 0x100, sum, 0x80), ok)
+                ok := and(eq(returndatasize(), 0x80), ok)
             }
         }
+        if (!ok) revert IOracle.PrecompileFailed(0x0b);
         // An infinite key would take the signature at infinity for any message.
-        if (!BLS12381.keyIsFinite(workspace)) revert IOracle.InfinityAggregateKey();
-    }
-
-    function _pair(Workspace workspace, bytes32 digest, uint256[6] calldata signature)
-        private
-        view
-        returns (bool wellFormed, bool equal)
-    {
-        BLS12381.putSignature(workspace, signature);
-        BLS12381.hashMessage(workspace, digest);
-        return BLS12381.pair(workspace);
+        if (!BLS12381.keyIsFinite()) revert IOracle.InfinityAggregateKey();
     }
 
     /// Returns the number of bits set, of the lower 128.
@@ -227,20 +232,6 @@ library Committees {
             let bytes_ := and(add(nibbles, shr(4, nibbles)), 0x0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f)
             // The sum of the sixteen bytes comes to stand in the uppermost of the lower 128 bits.
             count := and(shr(120, mul(bytes_, 0x01010101010101010101010101010101)), 0xff)
-        }
-    }
-
-    /// Returns the index of the lowest bit set, of the lower 128.
-    function _lowestBit(uint256 bits) private pure returns (uint256 index) {
-        assembly ("memory-safe") {
-            let bit := and(bits, sub(0, bits))
-            index := shl(6, gt(bit, 0xffffffffffffffff))
-            index := or(index, shl(5, gt(shr(index, bit), 0xffffffff)))
-            index := or(index, shl(4, gt(shr(index, bit), 0xffff)))
-            index := or(index, shl(3, gt(shr(index, bit), 0xff)))
-            index := or(index, shl(2, gt(shr(index, bit), 0xf)))
-            index := or(index, shl(1, gt(shr(index, bit), 3)))
-            index := or(index, gt(shr(index, bit), 1))
         }
     }
 }

@@ -26,6 +26,7 @@ library Digests {
     }
 
     /// Returns the id of a header, which is what votes sign.
+    /// @dev Written to the scratch of `BLS12381`, which must be reserved: its place is known.
     function headerId(
         bytes32 domain_,
         uint256 view_,
@@ -34,14 +35,12 @@ library Digests {
         bytes32 link_
     ) internal pure returns (bytes32 id) {
         assembly ("memory-safe") {
-            let preimage := mload(0x40)
-            mstore8(preimage, 0x03)
-            mstore(add(preimage, 1), domain_)
-            mstore(add(preimage, 33), shl(192, view_))
-            mstore(add(preimage, 41), shl(192, observedAt))
-            mstore(add(preimage, 49), feedRoot)
-            mstore(add(preimage, 81), link_)
-            id := keccak256(preimage, 113)
+            mstore(0x380, shl(248, 0x03))
+            mstore(0x381, domain_)
+            mstore(0x3a1, shl(128, or(shl(64, view_), observedAt)))
+            mstore(0x3b1, feedRoot)
+            mstore(0x3d1, link_)
+            id := keccak256(0x380, 113)
         }
     }
 

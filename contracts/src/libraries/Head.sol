@@ -40,9 +40,9 @@ library Heads {
     /// Returns the head after a push of words that begin with this one.
     function withPush(Head head, Place place, uint256 firstWord) internal pure returns (Head) {
         uint256 kept = Head.unwrap(head) & (POSTED_AT | EPOCH);
-        return Head.wrap(
-            kept | place.observedAt() << 208 | place.viewNumber() << 128 | firstWord >> 192
-        );
+        // What is taken lies within the epoch's term, so 48 bits hold its time.
+        uint256 time = (Place.unwrap(place) >> 128) << 208;
+        return Head.wrap(kept | time | place.viewNumber() << 128 | firstWord >> 192);
     }
 
     /// Returns the head after a report was posted or updated from.

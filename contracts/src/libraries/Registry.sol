@@ -2,7 +2,7 @@
 pragma solidity 0.8.37;
 
 import {IOracle, Member, Registration} from "../IOracle.sol";
-import {BLS12381, Workspace} from "./BLS12381.sol";
+import {BLS12381} from "./BLS12381.sol";
 import {Digests} from "./Digests.sol";
 
 /// @title Which members proved that their keys are their own
@@ -15,21 +15,20 @@ library Registry {
         Registration[] calldata registrations,
         bytes32 network
     ) internal {
-        Workspace workspace = BLS12381.workspace();
         for (uint256 i; i < registrations.length; ++i) {
             Registration calldata registration = registrations[i];
             Member calldata member = registration.member;
             bytes32 hash = Digests.member(member);
             if (registered[hash]) continue;
-            if (!BLS12381.putKey(workspace, member.blsKey)) revert IOracle.InfinityKey(i);
-            BLS12381.hashKey(workspace);
-            if (!_verifies(workspace, registration.proofOfPossession)) {
+            if (!BLS12381.putKey(member.blsKey)) revert IOracle.InfinityKey(i);
+            BLS12381.hashKey();
+            if (!_verifies(registration.proofOfPossession)) {
                 revert IOracle.BadProofOfPossession(i);
             }
             BLS12381.hashMessage(
-                workspace, Digests.registration(network, member.operator, member.ed25519Key)
+                Digests.registration(network, member.operator, member.ed25519Key)
             );
-            if (!_verifies(workspace, registration.registration)) revert IOracle.BadRegistration(i);
+            if (!_verifies(registration.registration)) revert IOracle.BadRegistration(i);
             registered[hash] = true;
             emit IOracle.Registered(hash, member.operator);
         }
@@ -78,12 +77,7 @@ library Registry {
         return "operator";
     }
 
-    function _verifies(Workspace workspace, uint256[6] calldata signature)
-        private
-        view
-        returns (bool equal)
-    {
-        BLS12381.putSignature(workspace, signature);
-        (, equal) = BLS12381.pair(workspace);
+    function _verifies(uint256[6] calldata signature) private view returns (bool equal) {
+        (, equal) = BLS12381.pair(signature);
     }
 }

@@ -67,10 +67,18 @@ library Words {
         return Answer.wrap(uint64(word >> ((3 - (feed & 3)) << 6)));
     }
 
+    /// Returns the first of at least one word.
+    function first(uint256[] calldata words) internal pure returns (uint256 word) {
+        assembly ("memory-safe") {
+            word := calldataload(words.offset)
+        }
+    }
+
     /// Returns the feed root over all words in table order, and zero for none.
     /// @dev leaf = H(0x00 | index | count | word), node = H(0x01 | left | right); an odd node is
     /// carried up. The count in each leaf fixes the number of words.
     function root(uint256[] calldata words) internal pure returns (bytes32 top) {
+        if (words.length == 1) return _onlyLeaf(first(words));
         // An index that does not fit its two bytes has no leaf of its own.
         if (words.length > type(uint16).max) return 0;
         assembly ("memory-safe") {
@@ -100,6 +108,14 @@ library Words {
         }
     }
 
+    function _onlyLeaf(uint256 word) private pure returns (bytes32 leaf) {
+        assembly ("memory-safe") {
+            mstore(0, shl(216, 1))
+            mstore(5, word)
+            leaf := keccak256(0, 37)
+        }
+    }
+
     /// Returns the root to which a word leads as word `index` of `count`.
     /// @dev Index and count stand in the leaf, so a root can be met with the true ones only.
     function rootOf(uint256 index, uint256 count, uint256 word, bytes32[] calldata path)
@@ -109,21 +125,22 @@ library Words {
     {
         bool exact;
         assembly ("memory-safe") {
-            let preimage := mload(0x40)
-            mstore8(preimage, 0)
-            mstore(add(preimage, 1), shl(224, or(shl(16, index), count)))
-            mstore(add(preimage, 5), word)
-            top := keccak256(preimage, 37)
+            mstore(0, shl(216, or(shl(16, index), count)))
+            mstore(5, word)
+            top := keccak256(0, 37)
+            // The tag, and from an address that 64 divides the left and the right node.
+            let left := and(add(mload(0x40), 0x7f), not(0x3f))
+            let tag := sub(left, 1)
+            mstore8(tag, 1)
             let sibling := path.offset
             let place := index
-            mstore8(preimage, 1)
             for { let width := count } gt(width, 1) { width := shr(1, add(width, 1)) } {
                 // An odd node has no sibling and is carried up.
                 if lt(xor(place, 1), width) {
-                    let right := and(place, 1)
-                    mstore(add(preimage, add(1, shl(5, right))), top)
-                    mstore(add(preimage, sub(33, shl(5, right))), calldataload(sibling))
-                    top := keccak256(preimage, 65)
+                    let mine := or(left, shl(5, and(place, 1)))
+                    mstore(mine, top)
+                    mstore(xor(mine, 0x20), calldataload(sibling))
+                    top := keccak256(tag, 65)
                     sibling := add(sibling, 0x20)
                 }
                 place := shr(1, place)

@@ -2,7 +2,7 @@
 pragma solidity 0.8.37;
 
 import {Block, FeedRecord, Header, Member, Timing} from "src/IOracle.sol";
-import {BLS12381, Workspace} from "src/libraries/BLS12381.sol";
+import {BLS12381} from "src/libraries/BLS12381.sol";
 import {Blobs} from "src/libraries/Blobs.sol";
 import {Committees, Terms} from "src/libraries/Committees.sol";
 import {Digests} from "src/libraries/Digests.sol";
@@ -15,6 +15,7 @@ contract Harness {
     }
 
     function headerId(bytes32 domain_, Header calldata header) external pure returns (bytes32) {
+        BLS12381.reserve();
         return Digests.headerId(
             domain_, header.view_, header.observedAt, header.feedRoot, header.link
         );
@@ -78,7 +79,8 @@ contract Harness {
     }
 
     function loadCommittee(uint256 epoch) external view returns (uint256 members) {
-        (,,, Terms terms) = Committees.load(epoch);
+        BLS12381.reserve();
+        (,, Terms terms) = Committees.load(epoch);
         return terms.members();
     }
 
@@ -109,19 +111,29 @@ contract Harness {
     }
 
     function hashMessage(bytes32 message) external view returns (uint256[8] memory point) {
-        Workspace work = BLS12381.workspace();
-        BLS12381.hashMessage(work, message);
-        assembly ("memory-safe") {
-            mcopy(point, add(work, 0x200), 0x100)
-        }
+        _reserve(point);
+        BLS12381.hashMessage(message);
+        return _hashed();
     }
 
     function hashKey(uint256[4] calldata key) external view returns (uint256[8] memory point) {
-        Workspace work = BLS12381.workspace();
-        BLS12381.putKey(work, key);
-        BLS12381.hashKey(work);
+        _reserve(point);
+        BLS12381.putKey(key);
+        BLS12381.hashKey();
+        return _hashed();
+    }
+
+    /// The value to return has taken memory already; nothing has been written there yet.
+    function _reserve(uint256[8] memory) private pure {
         assembly ("memory-safe") {
-            mcopy(point, add(work, 0x200), 0x100)
+            mstore(0x40, 0x80)
+        }
+        BLS12381.reserve();
+    }
+
+    function _hashed() private pure returns (uint256[8] memory point) {
+        assembly ("memory-safe") {
+            mcopy(point, 0x280, 0x100)
         }
     }
 
