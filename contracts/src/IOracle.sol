@@ -130,19 +130,6 @@ struct Handover {
     uint256[6] signature;
 }
 
-/// What is known of a final report, and one feed's answer in it.
-struct FinalAnswer {
-    /// When the final report before it was observed, Unix ms; 0 if there is none.
-    uint64 previousAt;
-    /// When this one was observed, Unix ms.
-    uint64 observedAt;
-    uint256 price;
-    /// All ones if unknown or beyond what the encoding holds.
-    uint256 confidencePpm;
-    /// As in `latest`.
-    uint8 status;
-}
-
 /// Why a safe read gives no price; the order of the checks.
 enum Reason {
     None,
@@ -387,16 +374,33 @@ interface IOracle {
     /// @param time The moment, Unix milliseconds.
     /// @param proof The report, its parent, and what shows that it is final.
     /// @param claim The answer, under the report's feed root.
+    /// @return previousAt When the final report before it was observed, Unix ms; 0 if there is none.
+    /// @return observedAt When it was observed, Unix ms.
+    /// @return price As in `latest`, as are the others: whoever settles judges the status.
+    /// @return confidencePpm All ones if unknown.
+    /// @return status As in `latest`.
     function firstAfter(uint64 time, FinalProof calldata proof, Claim calldata claim)
         external
         view
-        returns (FinalAnswer memory answer);
+        returns (
+            uint64 previousAt,
+            uint64 observedAt,
+            uint256 price,
+            uint256 confidencePpm,
+            uint8 status
+        );
 
-    /// @notice Returns a feed's answer in a final report, whichever it is.
+    /// @notice Returns a feed's answer in a final report, whichever it is, as `firstAfter` does.
     function finalAnswer(FinalProof calldata proof, Claim calldata claim)
         external
         view
-        returns (FinalAnswer memory answer);
+        returns (
+            uint64 previousAt,
+            uint64 observedAt,
+            uint256 price,
+            uint256 confidencePpm,
+            uint8 status
+        );
 
     /// @notice Checks and remembers members' proofs, for this contract and for good.
     /// @dev About 365,000 gas for each. Those already registered cost little and are not checked again.

@@ -5,7 +5,6 @@ import {
     Certificate,
     Claim,
     Configuration,
-    FinalAnswer,
     FinalProof,
     Handover,
     IOracle,
@@ -199,23 +198,27 @@ contract Oracle is IOracle {
 
     /// @inheritdoc IOracle
     function firstAfter(uint64 time, FinalProof calldata proof, Claim calldata claim)
-        external verifying
+        external
         view
-        returns (FinalAnswer memory answer)
+        verifying
+        returns (uint64, uint64, uint256, uint256, uint8)
     {
-        answer = _final(proof, claim);
-        if (answer.previousAt > time || answer.observedAt <= time) {
-            revert NotFirstAfter(time, answer.previousAt, answer.observedAt);
+        (uint64 previousAt, uint64 observedAt, Answer answer) = _final(proof, claim);
+        if (previousAt > time || observedAt <= time) {
+            revert NotFirstAfter(time, previousAt, observedAt);
         }
+        return (previousAt, observedAt, answer.price(), answer.confidencePpm(), answer.status());
     }
 
     /// @inheritdoc IOracle
     function finalAnswer(FinalProof calldata proof, Claim calldata claim)
-        external verifying
+        external
         view
-        returns (FinalAnswer memory)
+        verifying
+        returns (uint64, uint64, uint256, uint256, uint8)
     {
-        return _final(proof, claim);
+        (uint64 previousAt, uint64 observedAt, Answer answer) = _final(proof, claim);
+        return (previousAt, observedAt, answer.price(), answer.confidencePpm(), answer.status());
     }
 
     // Epochs.
@@ -318,12 +321,11 @@ contract Oracle is IOracle {
 
     /// @inheritdoc IOracle
     function memberAt(uint64 epoch_, uint256 member)
-        external verifying
+        external
         view
         returns (address, uint256[4] memory)
     {
-        (address blob,, Terms terms) = Committees.load(epoch_);
-        return Committees.memberAt(blob, terms, member);
+        return Committees.memberAt(epoch_, member);
     }
 
     /// @inheritdoc IOracle
@@ -564,18 +566,14 @@ contract Oracle is IOracle {
     function _final(FinalProof calldata proof, Claim calldata claim)
         private
         view
-        returns (FinalAnswer memory result)
+        returns (uint64 previousAt, uint64 observedAt, Answer answer)
     {
         uint64 decidedAt = _verifyFinal(proof);
         bytes32 root = _rootOf(claim);
         if (root != proof.blocks[0].feedRoot) revert NotInReport(root);
-        Answer answer = Words.answerAt(claim.word, claim.feed);
-        result.previousAt =
-            proof.parent.view_ == 0 ? decidedAt : proof.parent.observedAt;
-        result.observedAt = proof.blocks[0].observedAt;
-        result.price = answer.price();
-        result.confidencePpm = answer.confidencePpm();
-        result.status = answer.status();
+        previousAt = proof.parent.view_ == 0 ? decidedAt : proof.parent.observedAt;
+        observedAt = proof.blocks[0].observedAt;
+        answer = Words.answerAt(claim.word, claim.feed);
     }
 
     /// Reverts unless the certificate of a proof's last block holds and still counts as history.

@@ -4,8 +4,8 @@
     make bench-gas ARGS=--write           writes the snapshot that a test compares with
     make bench-gas ARGS="--members 4 16"  fewer committees
 
-Every figure is of a change to what was stored before. `limit` is what no contract of this design can
-go below: the transaction, the calldata, the precompiles and one access to blob and slot each.
+Every figure is of a change to what was stored before. `limit` is what no contract of this design
+can go below: transaction, calldata, precompiles, and one access to the blob and one to a slot.
 """
 
 import argparse

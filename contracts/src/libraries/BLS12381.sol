@@ -54,7 +54,8 @@ library BLS12381 {
     bytes32 private constant SUFFIX_END =
         0x365f535357555f524f5f504f505f2b0000000000000000000000000000000000;
 
-    /// Sets the place in memory aside. Must come before anything else takes memory.
+    /// Sets the place in memory aside. Must come before anything else takes memory; a structure or an
+    /// array of fixed size among a function's results takes it before the body runs.
     function reserve() internal pure {
         bool first;
         assembly ("memory-safe") {

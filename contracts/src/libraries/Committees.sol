@@ -125,21 +125,28 @@ library Committees {
         }
     }
 
-    /// Returns the operator and the negated key of a member of a committee.
-    function memberAt(address blob, Terms terms, uint256 member)
+    /// Returns the operator and the negated key of a member of an epoch.
+    function memberAt(uint256 epoch, uint256 member)
         internal
         view
         returns (address operator, uint256[4] memory negatedKey)
     {
-        uint256 n = terms.members();
-        if (member >= n) revert IOracle.UnknownMember(member, n);
-        uint256 to;
-        assembly ("memory-safe") {
-            to := negatedKey
-            mstore(0, 0)
-        }
         unchecked {
+            address blob = Blobs.accountOf(2 * epoch + 1);
+            Terms terms;
+            uint256 to;
+            assembly ("memory-safe") {
+                extcodecopy(blob, 0, 65, 0x20)
+                terms := mload(0)
+                to := negatedKey
+            }
+            uint256 n = terms.members();
+            if (n == 0) revert IOracle.CommitteeMissing(epoch);
+            if (member >= n) revert IOracle.UnknownMember(member, n);
             Blobs.copy(blob, NEGATED_KEYS + 128 * member, 128, to);
+            assembly ("memory-safe") {
+                mstore(0, 0)
+            }
             Blobs.copy(blob, NEGATED_KEYS + 128 * n + 20 * member, 20, 12);
         }
         assembly ("memory-safe") {
