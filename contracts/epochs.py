@@ -12,7 +12,7 @@ from contracts.client import CONTRACT, checked_signature
 from contracts.points import decompress_g1, decompress_g2
 
 REGISTRATIONS_PER_CALL: Final = 40
-"""So many members are proven in one transaction; each takes about 335,000 gas (EIP-7825)."""
+"""So many members are proven in one transaction; each takes about 345,000 gas (EIP-7825)."""
 
 EVIDENCE_WINDOW_MS: Final = 30 * 86_400_000
 """How long an epoch's certificates prove history after its end, unless a deployer says else."""

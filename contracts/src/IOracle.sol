@@ -169,7 +169,8 @@ enum Reason {
 ///                  certificate replaces these proofs.
 ///  O9 *bounded*    A call with malformed points costs at most 250,000 gas for a report of one word.
 ///  O10 *precompiles* No precompile's result is used unless its call succeeded and returned the
-///                  exact size, so a chain without EIP-2537 can neither open nor be fed.
+///                  exact size (of the nine alike calls of SHA-256, the first and the last), so a chain
+///                  without EIP-2537 can neither open nor be fed.
 ///  O11 *succession* An epoch follows another only by a quorum of the sitting committee on the deciding
 ///                  block and the next D, within the sitting epoch's term; a closed epoch's
 ///                  reports are never stored, nor are roots that it left behind.
@@ -403,7 +404,7 @@ interface IOracle {
         );
 
     /// @notice Checks and remembers members' proofs, for this contract and for good.
-    /// @dev About 365,000 gas for each. Those already registered cost little and are not checked again.
+    /// @dev About 345,000 gas for each. Those already registered cost little and are not checked again.
     function register(Registration[] calldata registrations) external;
 
     /// @notice Returns whether a member's proofs were checked here.
