@@ -84,6 +84,38 @@ def encode_words(*values: int | bytes) -> bytes:
     return b"".join(map(encode_word, values))
 
 
+@dataclass(frozen=True, slots=True)
+class Dynamic:
+    """A part of a tuple that stands behind it, with an offset in its place."""
+
+    encoded: bytes
+
+
+def encode_tuple(*parts: int | bytes | Dynamic) -> bytes:
+    """Return a tuple: integers, parts of fixed size as they are encoded, and dynamic ones."""
+    fixed = [encode_word(part) if isinstance(part, int) else part for part in parts]
+    offset = sum(WORD_BYTES if isinstance(part, Dynamic) else len(part) for part in fixed)
+    head, tail = b"", b""
+    for part in fixed:
+        if isinstance(part, Dynamic):
+            head += encode_word(offset + len(tail))
+            tail += part.encoded
+        else:
+            assert len(part) % WORD_BYTES == 0
+            head += part
+    return head + tail
+
+
+def encode_array(items: Sequence[int | bytes | Dynamic]) -> Dynamic:
+    """Return an array of elements that are all of fixed size or all dynamic."""
+    return Dynamic(encode_word(len(items)) + encode_tuple(*items))
+
+
+def encode_call(contract: str, function: str, *arguments: int | bytes | Dynamic) -> bytes:
+    """Return the calldata of a function with arguments as `encode_tuple` takes them."""
+    return selector(contract, function) + encode_tuple(*arguments)
+
+
 def decode(types: Sequence[str], data: bytes) -> list[Any]:
     """Return values of the types uint*, address, bytes32, string and uint256[].
 

@@ -29,6 +29,7 @@ const tests = join(here, "..", "tests", "contracts");
 const targets = [
   { source: "src/Oracle.sol", name: "Oracle", folder: join(here, "artifacts") },
   { source: "solidity/Harness.sol", name: "Harness", folder: join(tests, "artifacts") },
+  { source: "solidity/Batch.sol", name: "Batch", folder: join(tests, "artifacts") },
   { source: "src/examples/Consumer.sol", name: "Consumer", folder: join(tests, "artifacts") },
 ];
 
@@ -52,7 +53,8 @@ const output = JSON.parse(
   solc.compile(JSON.stringify({ language: "Solidity", sources, settings })),
 );
 
-const findings = output.errors ?? [];
+// 2394 warns of transient storage that outlives the call: that is what `use` has it for (O13).
+const findings = (output.errors ?? []).filter(({ errorCode }) => errorCode !== "2394");
 for (const finding of findings) console.error(finding.formattedMessage);
 if (findings.length > 0) process.exit(1);
 

@@ -10,8 +10,7 @@ from aggregation.encoding import feed_root
 from aggregation.table import FeedTable
 from consensus.committee import EpochContext, signers_of
 from consensus.types import BITMAP_BYTES
-from contracts.client import encode_push
-from contracts.points import decompress_g2
+from contracts.client import certificate_of, encode_push
 from node.errors import CheckFailed, Problem
 from node.registration import MemberRecord
 from node.report import (
@@ -149,7 +148,7 @@ def _certificate_disagreements(report: Report, network: Committee) -> Iterator[t
 
 def _push_calldata(report: Report) -> bytes | None:
     try:
-        signature = decompress_g2(report.signature)
+        certificate = certificate_of(report.epoch, report.header, report.bitmap, report.signature)
+        return encode_push(certificate, report.words)
     except ValueError:
         return None
-    return encode_push(report.header, report.words, report.bitmap, signature)

@@ -5,7 +5,7 @@ import time
 from dataclasses import dataclass
 
 from contracts import client
-from contracts.client import Pushed, StoredAnswer
+from contracts.client import Place, StoredAnswer
 from testnet.rpc_client import RpcClient, RpcFailed
 
 _POLL_S = 0.1
@@ -15,7 +15,8 @@ _POLL_S = 0.1
 class SeenPush:
     """A stored report: when its event was first seen (Unix ms), in which block, at what cost."""
 
-    pushed: Pushed
+    place: Place
+    words: tuple[int, ...]
     seen_ms: int
     block: int
     gas_used: int
@@ -71,9 +72,11 @@ class ChainWatch:
         pushed = client.decode_pushed(topics, _octets(log["data"]))
         if pushed is None:
             return None
+        transaction = await self._rpc.request("eth_getTransactionByHash", log["transactionHash"])
+        words = client.decode_push(_octets(transaction["input"])).words
         receipt = await self._rpc.request("eth_getTransactionReceipt", log["transactionHash"])
         block, gas_used = int(receipt["blockNumber"], 16), int(receipt["gasUsed"], 16)
-        return SeenPush(pushed, seen_ms, block, gas_used)
+        return SeenPush(pushed.place, words, seen_ms, block, gas_used)
 
     async def _latest(self) -> tuple[StoredAnswer, ...]:
         results = [

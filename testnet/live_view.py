@@ -193,7 +193,7 @@ def _last_push(chain: ChainWatch) -> str:
     last = chain.pushes[-1]
     age = _age(_now_ms() - last.seen_ms)
     return (
-        f"{len(chain.pushes)} updates, the last {age} ago: view {last.pushed.view}, "
+        f"{len(chain.pushes)} updates, the last {age} ago: view {last.place.view}, "
         f"{last.gas_used} gas"
     )
 

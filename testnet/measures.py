@@ -62,9 +62,9 @@ def rounds_of(journals: Iterable[Sequence[Entry]]) -> Rounds:
 def certificate_to_chain(rounds: Rounds, pushes: Iterable[SeenPush]) -> list[int]:
     """Return, for each push, how long after the first certificate it was seen on the chain (ms)."""
     return [
-        push.seen_ms - rounds.first_certified_ms[push.pushed.view]
+        push.seen_ms - rounds.first_certified_ms[push.place.view]
         for push in pushes
-        if push.pushed.view in rounds.first_certified_ms
+        if push.place.view in rounds.first_certified_ms
     ]
 
 
@@ -73,9 +73,9 @@ def triggers_of(pushes: Iterable[SeenPush], table: FeedTable) -> dict[str, int]:
     counts: Counter[str] = Counter({"deviation": 0, "heartbeat": 0, "status": 0})
     stored = Stored(0, 0, 0, answers_in([0] * table.words, table.count))
     for push in pushes:
-        pushed = push.pushed
-        answers = answers_in(pushed.words, table.count)
-        found = due(stored, pushed.observed_at_ms, answers, table.feeds, _LEAD_MS)
+        place = push.place
+        answers = answers_in(push.words, table.count)
+        found = due(stored, place.observed_at_ms, answers, table.feeds, _LEAD_MS)
         counts[UNEXPLAINED if found is None else found.trigger.value] += 1
-        stored = Stored(pushed.epoch, pushed.view, pushed.observed_at_ms, answers)
+        stored = Stored(place.epoch, place.view, place.observed_at_ms, answers)
     return dict(counts)

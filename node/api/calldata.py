@@ -11,8 +11,7 @@ from typing import Final
 import msgspec
 import structlog
 
-from contracts.client import encode_push
-from contracts.points import decompress_g2
+from contracts.client import certificate_of, encode_push
 from node.report import report_from_json, report_to_json
 
 _KEPT: Final = 64
@@ -26,8 +25,8 @@ def with_calldata(body: bytes) -> bytes:
     if read.push_calldata is not None:
         return body
     report = read.report
-    signature = decompress_g2(report.signature)
-    calldata = encode_push(report.header, report.words, report.bitmap, signature)
+    certificate = certificate_of(report.epoch, report.header, report.bitmap, report.signature)
+    calldata = encode_push(certificate, report.words)
     return msgspec.json.encode(report_to_json(report, calldata))
 
 

@@ -10,7 +10,6 @@ from typing import Final
 import structlog
 
 from contracts import client
-from contracts.points import decompress_g2
 from node.publisher.account import Account
 from node.publisher.fees import first_offer, gas_limit, replacement
 from node.publisher.oracle import Contract, Look, Oracle, Receipt, Refused
@@ -356,9 +355,10 @@ class ChainPublisher:
                 f"{gas * fees.max_fee} are needed: fund it"
             )
             return
-        calldata = client.encode_push(
-            report.header, report.words, report.bitmap, decompress_g2(report.signature)
+        certificate = client.certificate_of(
+            report.epoch, report.header, report.bitmap, report.signature
         )
+        calldata = client.encode_push(certificate, report.words)
         if self._rejected_in_a_row and not await self._would_succeed(calldata):
             return
         nonce = look.nonce if pending is None else pending.nonce
@@ -482,7 +482,7 @@ class ChainPublisher:
             self._log.info("publisher.superseded", transaction=transaction)
             return
         trigger = pending.trigger.trigger.value
-        submitted = self._submitted.get(client.pushed_view(pending.calldata))
+        submitted = self._submitted.get(client.pushed_place(pending.calldata).view)
         if submitted is not None:
             self._on_stored(self._settings.name, time.monotonic() - submitted)
         self._note(

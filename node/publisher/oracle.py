@@ -5,11 +5,11 @@ from dataclasses import dataclass
 from typing import Any, Final, TypeVar
 
 from aggregation.status import Status
-from contracts import client
+from contracts import client, epochs
 from node.publisher.rpc import Endpoint, Request, RpcError, RpcFailure, integer, octets
 from node.publisher.triggers import Stored
 
-BATCH_MAX: Final = 100
+BATCH_MAX: Final = 99
 NONCE_MAX: Final = 2**64 - 1
 T = TypeVar("T")
 
@@ -106,20 +106,22 @@ class Oracle:
             raise Refused(f"the Oracle at {self._to} has another feed table: correct oracle")
         return Contract(
             number,
-            _read(client.decode_committee, committee, "committee").valid_until_ms,
+            _read(epochs.decode_committee, committee, "committee").valid_until_ms,
         )
 
     async def look(self, endpoint: Endpoint, account: bytes, hashes: Sequence[bytes]) -> Look:
         """Look at the head, the contract, the account and these transactions, in one round trip."""
         sender = "0x" + account.hex()
-        block, place, nonce, balance, tip, *receipts = await endpoint.batch(
+        # The receipts come first: a block between two answers must not show a transaction that is
+        # done beside a contract that does not hold its report yet, or it would be sent again.
+        *receipts, block, place, nonce, balance, tip = await endpoint.batch(
             [
+                *(("eth_getTransactionReceipt", ["0x" + one.hex()]) for one in hashes),
                 ("eth_getBlockByNumber", ["latest", False]),
                 self.call(client.encode_getter("stored")),
                 ("eth_getTransactionCount", [sender, "latest"]),
                 ("eth_getBalance", [sender, "latest"]),
                 ("eth_maxPriorityFeePerGas", []),
-                *(("eth_getTransactionReceipt", ["0x" + one.hex()]) for one in hashes),
             ]
         )
         if not isinstance(block, dict):
@@ -156,12 +158,19 @@ class Oracle:
             return Stored(place.epoch, 0, place.observed_at_ms, (nothing,) * count)
         for first in range(0, count, BATCH_MAX):
             feeds = range(first, min(first + BATCH_MAX, count))
-            results = await endpoint.batch(
-                [self.call(client.encode_latest(feed)) for feed in feeds]
+            # The place comes last: servers answer a batch in its order.
+            *results, again = await endpoint.batch(
+                [
+                    *(self.call(client.encode_latest(feed)) for feed in feeds),
+                    self.call(client.encode_getter("stored")),
+                ]
             )
+            if _read(client.decode_stored, again, "stored") != place:
+                return None
             for result in results:
                 answer = _read(client.decode_latest, result, "latest")
-                if answer.observed_at_ms != place.observed_at_ms:
+                # Later than the place is an answer that somebody proved since the last push.
+                if answer.observed_at_ms < place.observed_at_ms:
                     return None
                 try:
                     answers.append((answer.price, Status(answer.status)))

@@ -1,12 +1,13 @@
 """What a chain says of an Oracle: every stored report with its transaction, and the state now."""
 
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
 
 import msgspec
 from msgspec import Struct
 
-from contracts import client
+from contracts import client, epochs
 from testnet.rpc_client import RpcClient, RpcFailed
 
 CHAIN_FILE = "chain.json"
@@ -20,7 +21,7 @@ class ChainUnreadable(Exception):
 
 
 class PushRecord(Struct, frozen=True, forbid_unknown_fields=True):
-    """A `Pushed` event, and the call that caused it."""
+    """A `Pushed` event with the call that caused it, which holds the words."""
 
     block: int
     transaction: Hex
@@ -69,6 +70,14 @@ async def _fetch(rpc: RpcClient, oracle: bytes, feeds: int) -> ChainRecord:
     async def get(getter: str) -> bytes:
         return await rpc.call(oracle, client.encode_getter(getter))
 
+    domains: dict[int, bytes] = {}
+
+    async def domain_of(epoch: int) -> bytes:
+        if epoch not in domains:
+            described = await rpc.call(oracle, epochs.encode_epoch_at(epoch))
+            domains[epoch] = epochs.decode_epoch_at(described).domain
+        return domains[epoch]
+
     place = client.decode_stored(await get("stored"))
     answers = [
         client.decode_latest(await rpc.call(oracle, client.encode_latest(feed)))
@@ -78,7 +87,7 @@ async def _fetch(rpc: RpcClient, oracle: bytes, feeds: int) -> ChainRecord:
         "eth_getLogs",
         {"fromBlock": "0x0", "toBlock": "latest", "address": "0x" + oracle.hex()},
     )
-    pushes = [push for log in logs if (push := await _push(rpc, log)) is not None]
+    pushes = [push for log in logs if (push := await _push(rpc, log, domain_of)) is not None]
     return ChainRecord(
         network=client.decode_bytes32(await get("network")).hex(),
         domain=client.decode_bytes32(await get("domain")).hex(),
@@ -92,25 +101,29 @@ async def _fetch(rpc: RpcClient, oracle: bytes, feeds: int) -> ChainRecord:
     )
 
 
-async def _push(rpc: RpcClient, log: dict[str, Any]) -> PushRecord | None:
+async def _push(
+    rpc: RpcClient, log: dict[str, Any], domain_of: Callable[[int], Awaitable[bytes]]
+) -> PushRecord | None:
     topics = [_octets(topic) for topic in log["topics"]]
     pushed = client.decode_pushed(topics, _octets(log["data"]))
     if pushed is None:
         return None
     transaction = await rpc.request("eth_getTransactionByHash", log["transactionHash"])
     receipt = await rpc.request("eth_getTransactionReceipt", log["transactionHash"])
+    call = client.decode_push(_octets(transaction["input"]))
+    header, domain = call.certificate.header, await domain_of(pushed.place.epoch)
     return PushRecord(
         block=int(log["blockNumber"], 16),
         transaction=_octets(log["transactionHash"]).hex(),
         sender=_octets(transaction["from"]).hex(),
         calldata=_octets(transaction["input"]).hex(),
         gas_used=int(receipt["gasUsed"], 16),
-        epoch=pushed.epoch,
-        view=pushed.view,
-        observed_at_ms=pushed.observed_at_ms,
-        id=pushed.id.hex(),
-        feed_root=pushed.feed_root.hex(),
-        words=tuple(f"{word:064x}" for word in pushed.words),
+        epoch=pushed.place.epoch,
+        view=pushed.place.view,
+        observed_at_ms=pushed.place.observed_at_ms,
+        id=header.id(domain).hex(),
+        feed_root=header.feed_root.hex(),
+        words=tuple(f"{word:064x}" for word in call.words),
     )
 
 

@@ -3,8 +3,7 @@
 from collections.abc import Iterator
 
 from aggregation.encoding import decode_answer, unpack_words
-from contracts.client import encode_push
-from contracts.points import decompress_g2
+from contracts.client import certificate_of, encode_push
 from testnet.audit.case import Case
 from testnet.audit.chain_record import AnswerRecord, PushRecord
 from testnet.audit.reports import CertifiedReport, Reports
@@ -51,8 +50,10 @@ def _problem_of(case: Case, reports: Reports, push: PushRecord) -> str | None:
 def _is_call_of(push: PushRecord, report: CertifiedReport) -> bool:
     for bitmap, aggregate in sorted(report.certificates):
         try:
-            signature = decompress_g2(bytes.fromhex(aggregate))
-            calldata = encode_push(report.header, report.words, bytes.fromhex(bitmap), signature)
+            certificate = certificate_of(
+                push.epoch, report.header, bytes.fromhex(bitmap), bytes.fromhex(aggregate)
+            )
+            calldata = encode_push(certificate, report.words)
         except ValueError:
             continue
         if calldata.hex() == push.calldata:

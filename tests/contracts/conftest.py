@@ -25,8 +25,9 @@ from consensus.committee import (
 )
 from consensus.digests import keccak
 from consensus.messages import Header
-from contracts import client
-from contracts.client import MemberProof
+from contracts import client, epochs
+from contracts.client import Certificate
+from contracts.epochs import MemberProof
 from contracts.points import decompress_g1, decompress_g2
 from testnet.chain.evm import EvmChain, Receipt
 
@@ -34,6 +35,9 @@ CHAIN_TIME = 1_700_000_000
 NOW_MS = CHAIN_TIME * 1000
 MAX_FUTURE_MS = 15_000
 VALID_UNTIL_MS = NOW_MS + 86_400_000
+PAIRS = 17
+"""Where the contract stores pairs of answers, then the words."""
+WORDS = PAIRS + 32768
 
 
 def feed_table(count: int = 4) -> FeedTable:
@@ -76,10 +80,19 @@ class SignedReport:
     words: tuple[int, ...]
     bitmap: int
     signature: bytes
+    epoch: int = 0
+
+    @property
+    def certificate(self) -> Certificate:
+        return Certificate(self.epoch, self.header, self.bitmap, self.signature)
 
     @property
     def calldata(self) -> bytes:
-        return client.encode_push(self.header, self.words, self.bitmap, self.signature)
+        return client.encode_push(self.certificate, self.words)
+
+    def update(self, *feeds: int) -> client.Update:
+        claims = tuple(client.claim_of(feed, self.words) for feed in feeds)
+        return client.Update(self.certificate, claims)
 
 
 @dataclass(frozen=True)
@@ -91,19 +104,28 @@ class Committee:
     table: FeedTable = field(default_factory=feed_table)
     valid_until_ms: int = VALID_UNTIL_MS
     secrets: tuple[int, ...] = ()
+    epoch: int = 0
+    genesis: "Committee | None" = None
+    """The network's first committee, if this is a later one."""
+    first_key: int = 0
+    """Later committees may have other members."""
 
     @cached_property
     def keys(self) -> tuple[PrivateKey, ...]:
         if self.secrets:
             return tuple(PrivateKey.from_bytes(s.to_bytes(32, "big")) for s in self.secrets)
-        return tuple(AugSchemeMPL.key_gen(bytes([i + 1]) * 32) for i in range(self.n))
+        return tuple(AugSchemeMPL.key_gen(bytes([i + 1]) * 32) for i in self._numbers)
+
+    @property
+    def _numbers(self) -> range:
+        return range(self.first_key, self.first_key + self.n)
 
     @cached_property
     def members(self) -> tuple[Member, ...]:
         compressed = [bytes(key.get_g1()) for key in self.keys]
         return tuple(
             Member(decompress_g1(key), key, bytes([i + 1]) * 32, bytes([i + 1]) * 20)
-            for i, key in enumerate(compressed)
+            for i, key in zip(self._numbers, compressed, strict=True)
         )
 
     @cached_property
@@ -112,11 +134,13 @@ class Committee:
 
     @cached_property
     def network(self) -> bytes:
+        if self.genesis is not None:
+            return self.genesis.network
         return network_id(self.name, self.configuration.hash)
 
     @cached_property
     def domain(self) -> bytes:
-        return EpochContext(self.network, 0, self.configuration, bytes(32), 0).domain
+        return EpochContext(self.network, self.epoch, self.configuration, bytes(32), 0).domain
 
     @property
     def quorum(self) -> int:
@@ -140,12 +164,17 @@ class Committee:
     def creation_code(self, **changes: Any) -> bytes:
         parts: dict[str, Any] = {
             "name": self.name,
-            "configuration": self.configuration,
-            "feed_table": self.table,
-            "proofs": self.proofs,
+            "configuration_hash": self.configuration.hash,
             "max_future_ms": MAX_FUTURE_MS,
         }
-        return client.encode_deploy(**(parts | changes))
+        return epochs.encode_deploy(**(parts | changes))
+
+    def registrations(self, proofs: Sequence[MemberProof] | None = None) -> list[bytes]:
+        return list(epochs.encode_register(self.members, proofs or self.proofs))
+
+    @property
+    def opening(self) -> bytes:
+        return epochs.encode_open(self.configuration, self.table)
 
     def header(self, words: Sequence[int], observed_at_ms: int = NOW_MS, view: int = 1) -> Header:
         return Header(view, observed_at_ms, feed_root(list(words)), b"\x77" * 32)
@@ -162,7 +191,7 @@ class Committee:
         shares = [PopSchemeMPL.sign(self.keys[i], message) for i in signers]
         aggregate = bytes(PopSchemeMPL.aggregate(shares))
         bitmap = sum(1 << i for i in signers)
-        return SignedReport(header, tuple(words), bitmap, decompress_g2(aggregate))
+        return SignedReport(header, tuple(words), bitmap, decompress_g2(aggregate), self.epoch)
 
     def report(
         self,
@@ -188,7 +217,20 @@ class Deployed:
     committee: Committee
 
     def push(self, report: SignedReport, **changes: Any) -> Receipt:
-        return self.chain.transact(self.address, replace(report, **changes).calldata)
+        return self.send(replace(report, **changes).calldata)
+
+    def post(self, report: SignedReport, **changes: Any) -> Receipt:
+        return self.send(client.encode_post(replace(report, **changes).certificate))
+
+    def prove(self, report: SignedReport, feed: int) -> Receipt:
+        claim = client.claim_of(feed, report.words)
+        return self.send(client.encode_prove(report.header.view, claim))
+
+    def update(self, *updates: client.Update) -> Receipt:
+        return self.send(client.encode_update(updates))
+
+    def send(self, calldata: bytes, **options: Any) -> Receipt:
+        return self.chain.transact(self.address, calldata, **options)
 
     def get(self, function: str) -> bytes:
         return self.chain.call(self.address, client.encode_getter(function))
@@ -201,12 +243,21 @@ class Deployed:
 
     def snapshot(self) -> list[int]:
         """Return the storage that a push may write."""
-        return [self.chain.storage(self.address, slot) for slot in range(8)]
+        slots = [range(18), range(PAIRS, PAIRS + 8), range(WORDS, WORDS + 8)]
+        return [self.chain.storage(self.address, slot) for part in slots for slot in part]
+
+    def word(self, index: int) -> int:
+        """Return a word as it is stored."""
+        return self.chain.storage(self.address, WORDS + index)
 
 
 def deploy(committee: Committee, **changes: Any) -> Deployed:
     chain = EvmChain(genesis_time=CHAIN_TIME)
-    return Deployed(chain, chain.deploy(committee.creation_code(**changes)), committee)
+    oracle = Deployed(chain, chain.deploy(committee.creation_code(**changes)), committee)
+    for calldata in (*committee.registrations(), committee.opening):
+        receipt = oracle.send(calldata, gas=2**24)
+        assert receipt.succeeded, client.describe_error(receipt.output)
+    return oracle
 
 
 @pytest.fixture(scope="session")
@@ -218,6 +269,7 @@ def kit() -> Any:
         SignedReport=SignedReport,
         Member=Member,
         deploy=deploy,
+        Deployed=Deployed,
         answer=answer,
         word_of=word_of,
         feed_table=feed_table,

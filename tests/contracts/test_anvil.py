@@ -8,6 +8,7 @@ import subprocess
 import time
 import urllib.request
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -90,44 +91,63 @@ def anvil(request: pytest.FixtureRequest, kit: Any) -> Iterator[tuple[str, Anvil
         process.wait(30)
 
 
-def test_push_and_read_on_anvil(anvil: tuple[str, Anvil], kit: Any) -> None:
+def test_every_path_on_anvil(anvil: tuple[str, Anvil], kit: Any) -> None:
     hardfork, node = anvil
     committee = kit.Committee(n=7)
     created = node.transact(None, committee.creation_code())
-    if hardfork == "cancun":
-        # O10: the precompiles came with prague.
-        assert created["status"] == "0x0"
-        return
     assert created["status"] == "0x1"
     address = bytes.fromhex(created["contractAddress"][2:])
+    (registering,) = committee.registrations()
+    registered = node.transact(address, registering)
+    if hardfork == "cancun":
+        # O10: the precompiles came with prague.
+        assert registered["status"] == "0x0"
+        return
+    assert registered["status"] == "0x1"
+    assert node.transact(address, committee.opening)["status"] == "0x1"
     assert node.call(address, client.encode_getter("domain")) == committee.domain
     for step, signers in enumerate((range(7), range(7), range(2, 7), range(5))):
-        words = [kit.word_of(*(kit.answer(1000 + 10 * step + i) for i in range(4)))]
-        report = committee.report(words, kit.NOW_MS + step, 1 + step, list(signers))
+        report = reported(kit, committee, step, list(signers))
         receipt = node.transact(address, report.calldata)
         assert receipt["status"] == "0x1"
         print(f"{hardfork}, {7 - len(signers)} of 7 absent: {int(receipt['gasUsed'], 16):,} gas")
         (log,) = receipt["logs"]
         topics = [bytes.fromhex(topic[2:]) for topic in log["topics"]]
         event = client.decode_pushed(topics, bytes.fromhex(log["data"][2:]))
-        assert event is not None
-        assert event.words == report.words
-        assert event.id == report.header.id(committee.domain)
-    answer = client.decode_latest(node.call(address, client.encode_latest(2)))
-    assert answer == client.StoredAnswer(1032, 100, 1, kit.NOW_MS + 3)
+        assert event == client.Pushed(report.certificate.place)
+
+    def latest(feed: int) -> client.StoredAnswer:
+        return client.decode_latest(node.call(address, client.encode_latest(feed)))
+
+    assert latest(2) == client.StoredAnswer(1032, 100, 1, kit.NOW_MS + 3)
+
+    posted = reported(kit, committee, 4)
+    assert node.transact(address, client.encode_post(posted.certificate))["status"] == "0x1"
+    assert latest(2).price == 1032
+    proof = client.encode_prove(5, client.claim_of(2, posted.words))
+    assert node.transact(address, proof)["status"] == "0x1"
+    assert [latest(feed).price for feed in range(4)] == [1030, 1031, 1042, 1043]
+    updated = reported(kit, committee, 5)
+    assert node.transact(address, client.encode_update([updated.update(0)]))["status"] == "0x1"
+    assert [latest(feed).price for feed in range(4)] == [1050, 1051, 1042, 1043]
+    used = client.encode_use([reported(kit, committee, 6).update(0)], [0, 2], 10**6, 10_000)
+    prices = client.decode_use(node.call(address, used))
+    assert prices == [(1060, kit.NOW_MS + 6), (1042, kit.NOW_MS + 4)]
 
     before = node.call(address, client.encode_getter("stored"))
-    replayed = node.transact(address, committee.report().calldata)
+    replayed = node.transact(address, reported(kit, committee, 0).calldata)
     assert replayed["status"] == "0x1"
     assert replayed["logs"] == []
-    newer = committee.report(observed_at_ms=kit.NOW_MS + 9, signers=list(range(4)))
-    refused = node.transact(address, newer.calldata)
-    assert refused["status"] == "0x0"
-    good = committee.report(observed_at_ms=kit.NOW_MS + 9)
-    bad = client.encode_push(
-        good.header, good.words, good.bitmap, good.signature[:-1] + bytes([good.signature[-1] ^ 1])
-    )
-    refused = node.transact(address, bad)
+    newer = reported(kit, committee, 9, list(range(4)))
+    assert node.transact(address, newer.calldata)["status"] == "0x0"
+    good = reported(kit, committee, 9)
+    bad = replace(good, signature=good.signature[:-1] + bytes([good.signature[-1] ^ 1]))
+    refused = node.transact(address, bad.calldata)
     assert refused["status"] == "0x0"
     assert int(refused["gasUsed"], 16) <= 250_000
     assert node.call(address, client.encode_getter("stored")) == before
+
+
+def reported(kit: Any, committee: Any, step: int, signers: list[int] | None = None) -> Any:
+    words = [kit.word_of(*(kit.answer(1000 + 10 * step + i) for i in range(4)))]
+    return committee.report(words, kit.NOW_MS + step, 1 + step, signers)

@@ -1,4 +1,4 @@
-"""What a genesis must prove (O8), and what the contract then says of itself."""
+"""What members must prove before an epoch opens (O8), and what the contract then says of itself."""
 
 from dataclasses import replace
 from typing import Any
@@ -8,30 +8,42 @@ from blspy import AugSchemeMPL, BasicSchemeMPL, G1Element, PopSchemeMPL
 
 from aggregation.feed import FeedSpec, SourceSpec
 from aggregation.table import FeedTable, feed_record
-from consensus.committee import registration_digest
-from contracts import abi, client
-from contracts.client import MemberProof
+from consensus.committee import network_id, registration_digest
+from contracts import client, epochs
+from contracts.epochs import MemberProof
 from contracts.points import decompress_g1
 from testnet.chain.evm import EvmChain, Reverted
 
 MEMBER_BYTES = 18 * 32
+MEMBERS = 4 + 2 * 32
+"""Where the records begin in the calldata of `register`: key, Ed25519 at 128, operator at 160,
+proof of possession at 192, registration at 384."""
 
 
-def refusal(kit: Any, code: bytes) -> str:
+def empty(kit: Any, committee: Any, **changes: Any) -> Any:
+    """Return an Oracle of which no epoch is open."""
     chain = EvmChain(genesis_time=kit.CHAIN_TIME)
+    return kit.Deployed(chain, chain.deploy(committee.creation_code(**changes)), committee)
+
+
+def refuses(oracle: Any, calldata: bytes) -> str:
     with pytest.raises(Reverted) as raised:
-        chain.deploy(code)
+        oracle.chain.call(oracle.address, calldata)
     return str(client.decode_error(raised.value.data))
 
 
-def members_start() -> int:
-    return len(abi.bytecode("Oracle")) + 32 + 11 * 32 + 32
+def registration_refused(kit: Any, calldata: bytes, **changes: Any) -> str:
+    return refuses(empty(kit, kit.Committee(), **changes), calldata)
 
 
-def patched(code: bytes, member: int, offset: int, data: bytes) -> bytes:
-    """Change a member's record: key, Ed25519 at 128, operator 160, proof 192, registration 384."""
-    start = members_start() + member * MEMBER_BYTES + offset
-    return code[:start] + data + code[start + len(data) :]
+def patched(calldata: bytes, member: int, offset: int, data: bytes) -> bytes:
+    start = MEMBERS + member * MEMBER_BYTES + offset
+    return calldata[:start] + data + calldata[start + len(data) :]
+
+
+def registering(kit: Any) -> bytes:
+    (calldata,) = kit.Committee().registrations()
+    return bytes(calldata)
 
 
 @pytest.mark.parametrize("n", [1, 4, 7, 16])
@@ -43,24 +55,94 @@ def test_the_contract_says_what_the_committee_computed(kit: Any, n: int) -> None
     assert oracle.get("configurationHash") == committee.configuration.hash
     assert client.decode_integer(oracle.get("epoch")) == 0
     assert client.decode_integer(oracle.get("maxFuture")) == kit.MAX_FUTURE_MS
+    assert client.decode_integer(oracle.get("evidenceWindow")) == epochs.EVIDENCE_WINDOW_MS
     assert client.decode_integer(oracle.get("feedCount")) == 6
-    assert client.decode_committee(oracle.get("committee")) == client.CommitteeDescription(
+    assert epochs.decode_committee(oracle.get("committee")) == epochs.CommitteeDescription(
         n, committee.quorum, committee.valid_until_ms
     )
+    described = oracle.chain.call(oracle.address, epochs.encode_epoch_at(0))
+    assert epochs.decode_epoch_at(described) == epochs.EpochDescription(
+        committee.domain, committee.configuration.hash, bytes(32), 0, n, committee.valid_until_ms
+    )
     assert oracle.stored() == client.StoredPlace(0, 0, 0)
+    for i, member in enumerate(committee.members):
+        data = oracle.chain.call(oracle.address, epochs.encode_member_at(0, i))
+        negated = decompress_g1(bytes(committee.keys[i].get_g1().negate()))
+        assert epochs.decode_member_at(data) == (member.operator, negated)
+    text = refuses(oracle, epochs.encode_member_at(0, n))
+    assert text == f"UnknownMember(member={n}, members={n})"
+    assert refuses(oracle, epochs.encode_epoch_at(1)) == "CommitteeMissing(epoch=1)"
+
+
+def test_nothing_works_before_the_first_epoch_is_open(kit: Any) -> None:
+    committee = kit.Committee()
+    oracle = empty(kit, committee)
+    report = committee.report()
+    assert refuses(oracle, report.calldata) == "CommitteeMissing(epoch=0)"
+    assert refuses(oracle, client.encode_post(report.certificate)) == "CommitteeMissing(epoch=0)"
+    assert refuses(oracle, client.encode_read(0, 9, 9)) == "UnknownFeed(feed=0, feeds=0)"
+    assert refuses(oracle, committee.opening) == "NotRegistered(member=0)"
+
+
+def test_an_epoch_opens_once(kit: Any) -> None:
+    oracle = kit.deploy(kit.Committee())
+    assert refuses(oracle, oracle.committee.opening) == "AlreadyOpen()"
+
+
+def test_members_are_registered_one_by_one_and_by_anyone(kit: Any) -> None:
+    committee = kit.Committee()
+    oracle = empty(kit, committee)
+    for i, (member, proof) in enumerate(zip(committee.members, committee.proofs, strict=True)):
+        assert refuses(oracle, committee.opening) == f"NotRegistered(member={i})"
+        asked = epochs.encode_is_registered(member)
+        assert not client.decode_integer(oracle.chain.call(oracle.address, asked))
+        (calldata,) = epochs.encode_register([member], [proof])
+        receipt = oracle.send(calldata, sender=oracle.chain.accounts[i])
+        assert receipt.succeeded
+        print(f"registration of one member: {receipt.gas_used:,} gas")
+        assert client.decode_integer(oracle.chain.call(oracle.address, asked))
+    receipt = oracle.send(committee.opening)
+    (log,) = receipt.logs
+    assert epochs.decode_opened(log.topics, log.data) == epochs.Opened(
+        0, committee.domain, committee.configuration.hash, bytes(32), 0
+    )
+    assert oracle.push(committee.report()).succeeded
+
+
+def test_a_registration_again_costs_little_and_hurts_nobody(kit: Any) -> None:
+    oracle = kit.deploy(kit.Committee())
+    receipt = oracle.send(registering(kit))
+    assert receipt.succeeded
+    assert receipt.logs == ()
+    # Nearly all of it is the calldata.
+    assert receipt.gas_used < 130_000
+
+
+def test_another_configuration_does_not_open(kit: Any) -> None:
+    """A deployer can change nothing that the members agreed on."""
+    committee = kit.Committee()
+    oracle = empty(kit, committee)
+    assert oracle.send(registering(kit)).succeeded
+    calldata = committee.opening
+    for place in range(4 + 32, len(calldata), 32):
+        changed = (
+            calldata[: place + 31] + bytes([calldata[place + 31] ^ 1]) + calldata[place + 32 :]
+        )
+        with pytest.raises(Reverted):
+            oracle.chain.call(oracle.address, bytes(changed))
+    assert oracle.send(calldata).succeeded
 
 
 def test_feeds_describe_themselves(kit: Any) -> None:
     committee = kit.Committee(table=kit.feed_table(6))
     oracle = kit.deploy(committee)
-    for i, feed in enumerate(committee.table.feeds):
+    assert oracle.push(committee.report()).succeeded
+    for i, f in enumerate(committee.table.feeds):
         output = oracle.chain.call(oracle.address, client.encode_feed(i))
         assert client.decode_feed(output) == client.FeedDescription(
-            feed.base, feed.quote, feed.decimals, feed.deviation_ppm, feed.heartbeat_ms, feed.tier
+            f.base, f.quote, f.decimals, f.deviation_ppm, f.heartbeat_ms, f.tier, 1
         )
-    with pytest.raises(Reverted) as raised:
-        oracle.chain.call(oracle.address, client.encode_feed(6))
-    assert str(client.decode_error(raised.value.data)) == "UnknownFeed(feed=6, feeds=6)"
+    assert refuses(oracle, client.encode_feed(6)) == "UnknownFeed(feed=6, feeds=6)"
 
 
 def test_names_of_full_width_describe_themselves(kit: Any) -> None:
@@ -73,37 +155,71 @@ def test_names_of_full_width_describe_themselves(kit: Any) -> None:
     assert (described.base, described.quote) == (name, "USD")
 
 
-def test_a_key_registered_twice(kit: Any) -> None:
-    committee = kit.Committee()
-    code = committee.creation_code()
-    start = members_start()
-    for offset, width, what in ((0, 128, "blsKey"), (128, 32, "ed25519Key"), (160, 32, "operator")):
-        first = code[start + MEMBER_BYTES + offset :][:width]
-        text = refusal(kit, patched(code, 3, offset, first))
-        # Without its proof a copied member is refused all the same, but for this reason.
-        assert text == f"Duplicate(what={what}, first=1, second=3)"
+@pytest.mark.parametrize("what", ["blsKey", "ed25519Key", "operator"])
+def test_members_that_share_something(kit: Any, what: str) -> None:
+    """Both are registered, each rightly, and yet no committee holds the two."""
+    base = kit.Committee()
+    first, shared = base.members[1], base.members[3]
+    key = base.keys[3]
+    if what == "blsKey":
+        shared = replace(shared, bls_key=first.bls_key, bls_key_compressed=first.bls_key_compressed)
+        key = base.keys[1]
+    elif what == "ed25519Key":
+        shared = replace(shared, ed25519_key=first.ed25519_key)
+    else:
+        shared = replace(shared, operator=first.operator)
+    members = (*base.members[:3], shared)
+    configuration = Unchecked(base.configuration, members)
+    network = network_id(base.name, configuration.hash)
+    keys = (*base.keys[:3], key)
+    chain = EvmChain(genesis_time=kit.CHAIN_TIME)
+    code = base.creation_code(configuration_hash=configuration.hash)
+    oracle = kit.Deployed(chain, chain.deploy(code), base)
+    proofs = [proof_of(k, m, network) for k, m in zip(keys, members, strict=True)]
+    (calldata,) = epochs.encode_register(members, proofs)
+    assert oracle.send(calldata, gas=2**24).succeeded
+    text = refuses(oracle, epochs.encode_open(configuration, base.table))
+    assert text == f"Duplicate(what={what}, first=1, second=3)"
 
 
-def test_a_whole_member_registered_twice(kit: Any) -> None:
-    code = kit.Committee().creation_code()
-    start = members_start()
-    record = code[start + 2 * MEMBER_BYTES :][:MEMBER_BYTES]
-    text = refusal(kit, patched(code, 0, 0, record))
-    assert text == "Duplicate(what=blsKey, first=0, second=2)"
+class Unchecked:
+    """A configuration that a node would refuse to build."""
+
+    def __init__(self, base: Any, members: tuple[Any, ...]) -> None:
+        from consensus.digests import TAG_CONFIGURATION, TAG_KEY_LIST, keccak
+
+        self.members = members
+        self.timing, self.valid_until_ms = base.timing, base.valid_until_ms
+        self.feed_table_digest = base.feed_table_digest
+        records = b"".join(map(epochs.member_record, members))
+        key_list = keccak(TAG_KEY_LIST + len(members).to_bytes(2, "big") + records)
+        self.hash = keccak(
+            TAG_CONFIGURATION
+            + key_list
+            + self.feed_table_digest
+            + self.timing.digest()
+            + self.valid_until_ms.to_bytes(8, "big")
+        )
+
+
+def proof_of(key: Any, member: Any, network: bytes) -> MemberProof:
+    digest = registration_digest(network, member.operator, member.ed25519_key)
+    return MemberProof(bytes(PopSchemeMPL.pop_prove(key)), bytes(PopSchemeMPL.sign(key, digest)))
 
 
 def test_the_key_at_infinity(kit: Any) -> None:
-    code = kit.Committee().creation_code()
-    assert refusal(kit, patched(code, 1, 0, bytes(128))) == "InfinityKey(member=1)"
+    text = registration_refused(kit, patched(registering(kit), 1, 0, bytes(128)))
+    assert text == "InfinityKey(member=1)"
     nothing = bytes(128) + b"\x05" * 32 + bytes(12) + b"\x05" * 20 + bytes(384)
-    assert refusal(kit, patched(code, 1, 0, nothing)) == "InfinityKey(member=1)"
+    text = registration_refused(kit, patched(registering(kit), 1, 0, nothing))
+    assert text == "InfinityKey(member=1)"
 
 
 def proven(kit: Any, member: int, **changes: bytes) -> str:
     committee = kit.Committee()
     proofs = list(committee.proofs)
     proofs[member] = replace(proofs[member], **changes)
-    return refusal(kit, committee.creation_code(proofs=proofs))
+    return registration_refused(kit, committee.registrations(proofs)[0])
 
 
 def test_a_proof_of_possession_by_another_key(kit: Any) -> None:
@@ -122,9 +238,11 @@ def test_a_signature_under_another_tag_is_no_proof(kit: Any) -> None:
 
 
 def test_a_proof_at_infinity(kit: Any) -> None:
-    code = kit.Committee().creation_code()
-    assert refusal(kit, patched(code, 0, 192, bytes(192))) == "BadProofOfPossession(member=0)"
-    assert refusal(kit, patched(code, 0, 384, bytes(192))) == "BadRegistration(member=0)"
+    calldata = registering(kit)
+    text = registration_refused(kit, patched(calldata, 0, 192, bytes(192)))
+    assert text == "BadProofOfPossession(member=0)"
+    text = registration_refused(kit, patched(calldata, 0, 384, bytes(192)))
+    assert text == "BadRegistration(member=0)"
 
 
 def test_a_rogue_key(kit: Any) -> None:
@@ -135,112 +253,69 @@ def test_a_rogue_key(kit: Any) -> None:
     for key in committee.keys[:3]:
         others = others + key.get_g1()
     point = rogue.get_g1() + others.negate()
-    compressed = bytes(point)
-    code = patched(committee.creation_code(), 3, 0, decompress_g1(compressed))
-    assert refusal(kit, code) == "BadProofOfPossession(member=3)"
+    calldata = patched(registering(kit), 3, 0, decompress_g1(bytes(point)))
+    assert registration_refused(kit, calldata) == "BadProofOfPossession(member=3)"
 
 
 def test_points_outside_the_curve_or_subgroup_are_no_keys(kit: Any) -> None:
-    code = kit.Committee().creation_code()
     outside = bytes(127) + b"\x02"  # (0, 2) is on the curve, of order 3
     off_curve = bytes(63) + b"\x01" + bytes(63) + b"\x01"
     padded = b"\x01" + kit.Committee().members[1].bls_key[1:]
     for key in (outside, off_curve, b"\xff" * 128, padded):
-        text = refusal(kit, patched(code, 1, 0, key))
+        text = registration_refused(kit, patched(registering(kit), 1, 0, key))
         assert text == "BadProofOfPossession(member=1)"
 
 
 def test_a_stolen_registration(kit: Any) -> None:
     """Key and proof are public; whoever takes them for another operator cannot sign for it."""
-    code = kit.Committee().creation_code()
     thief = bytes(12) + b"\xee" * 20
-    assert refusal(kit, patched(code, 1, 160, thief)) == "BadRegistration(member=0)"
-    # Whoever makes a network of the thief's has all others sign for that network.
-    committee = kit.Committee()
-    members = list(committee.members)
-    members[1] = replace(members[1], operator=b"\xee" * 20)
-    stolen = StolenCommittee(kit, tuple(members))
-    assert refusal(kit, stolen.code) == "BadRegistration(member=1)"
+    text = registration_refused(kit, patched(registering(kit), 1, 160, thief))
+    assert text == "BadRegistration(member=1)"
 
 
-class StolenCommittee:
-    """All others signed for the new network; member 1's registration is that of the old one."""
-
-    def __init__(self, kit: Any, members: tuple[Any, ...]) -> None:
-        from consensus.committee import network_id
-
-        base = kit.Committee()
-        configuration = replace(base.configuration, members=members)
-        network = network_id(base.name, configuration.hash)
-        proofs = [
-            MemberProof(
-                old.proof_of_possession,
-                old.registration
-                if i == 1
-                else bytes(
-                    PopSchemeMPL.sign(
-                        base.keys[i], registration_digest(network, m.operator, m.ed25519_key)
-                    )
-                ),
-            )
-            for i, (m, old) in enumerate(zip(members, base.proofs, strict=True))
-        ]
-        self.code = base.creation_code(configuration=configuration, proofs=proofs)
+def test_an_operator_with_dirty_bytes_is_refused(kit: Any) -> None:
+    calldata = patched(registering(kit), 1, 160, b"\x01")
+    oracle = empty(kit, kit.Committee())
+    with pytest.raises(Reverted):
+        oracle.chain.call(oracle.address, calldata)
 
 
 def test_a_registration_for_another_network(kit: Any) -> None:
-    committee = kit.Committee()
-    assert refusal(kit, committee.creation_code(name="another")) == "BadRegistration(member=0)"
+    text = registration_refused(kit, registering(kit), name="another")
+    assert text == "BadRegistration(member=0)"
     other = kit.Committee(name="another")
     text = proven(kit, 3, registration=other.proofs[3].registration)
     assert text == "BadRegistration(member=3)"
 
 
-def test_any_part_of_the_genesis_is_covered_by_the_registrations(kit: Any) -> None:
-    """A deployer cannot change what the members agreed on."""
+def test_ranges_of_the_deployer_s_numbers(kit: Any) -> None:
     committee = kit.Committee()
-    code = committee.creation_code()
-    head = len(abi.bytecode("Oracle")) + 32
-    feeds = members_start() + 4 * MEMBER_BYTES + 32
-    covered = [head, *(head + 32 * i for i in range(3, 10))]
-    covered += [feeds + 96 * 2 + offset for offset in (0, 31, 32, 64, 95)]
-    for place in covered:
-        at = place + 31 if place < members_start() else place
-        changed = code[:at] + bytes([code[at] ^ 1]) + code[at + 1 :]
-        assert refusal(kit, changed) == "BadRegistration(member=0)", place - head
-
-
-def test_sizes_and_ranges(kit: Any) -> None:
-    committee = kit.Committee()
-    code = committee.creation_code()
-    head = len(abi.bytecode("Oracle")) + 32
-
-    def with_number(word: int, number: int) -> str:
-        at = head + 32 * word
-        return refusal(kit, code[:at] + number.to_bytes(32, "big") + code[at + 32 :])
-
-    assert with_number(8, 3_600_001) == "OutOfRange(what=carry, value=3600001, maximum=3600000)"
-    assert with_number(9, 2**48).startswith("OutOfRange(what=validUntil")
-    assert with_number(10, 3_600_001).startswith("OutOfRange(what=maxFuture")
-    empty = code[: members_start() - 32] + bytes(32) + code[members_start() :]
-    assert refusal(kit, empty) == "CommitteeSize(members=0)"
-    at = members_start() + 4 * MEMBER_BYTES
-    assert refusal(kit, code[:at] + bytes(32) + code[at + 32 :]) == "FeedTableSize(feeds=0)"
+    for changes, what in (
+        ({"max_future_ms": 3_600_001}, "maxFuture"),
+        ({"evidence_window_ms": 315_576_000_001}, "evidenceWindow"),
+    ):
+        with pytest.raises(Reverted) as raised:
+            EvmChain().deploy(committee.creation_code(**changes))
+        assert str(client.decode_error(raised.value.data)).startswith(f"OutOfRange(what={what}")
 
 
 def test_the_blob_is_as_the_committee_demands(kit: Any) -> None:
-    """D | sum of the keys | negated keys, behind a byte that stops any call."""
-    committee = kit.Committee()
-    oracle = kit.deploy(committee)
+    """Behind a byte that stops any call; see `Committees.sol`."""
     from eth_utils import keccak
     from rlp import encode
 
+    committee = kit.Committee()
+    oracle = kit.deploy(committee)
     total = G1Element()
     for key in committee.keys:
         total = total + key.get_g1()
-    expected = b"\0" + committee.domain + decompress_g1(bytes(total))
+    expected = b"\0" + bytes(32) + committee.domain
+    expected += committee.valid_until_ms.to_bytes(8, "big") + bytes(8) + (4).to_bytes(16, "big")
+    expected += decompress_g1(bytes(total))
     for key in committee.keys:
         expected += decompress_g1(bytes(key.get_g1().negate()))
+    for member in committee.members:
+        expected += member.operator
     blob = keccak(encode([oracle.address, 1]))[12:]
     assert oracle.chain.code(blob) == expected
     table = keccak(encode([oracle.address, 2]))[12:]
@@ -249,10 +324,14 @@ def test_the_blob_is_as_the_committee_demands(kit: Any) -> None:
 
 
 @pytest.mark.slow
-def test_members_up_to_the_gas_of_one_transaction(kit: Any) -> None:
-    """The limit that README names: EIP-7825 caps a transaction's gas at 2**24."""
-    for n in (16, 40):
-        code = kit.Committee(n=n, table=kit.feed_table(16)).creation_code()
-        receipt = EvmChain(genesis_time=kit.CHAIN_TIME).transact(None, code, gas=2**24)
-        print(f"deployment, {n} members: {receipt.gas_used:,} gas, {len(code):,} bytes")
+def test_a_hundred_members_and_all_feeds_open_within_the_gas_of_a_transaction(kit: Any) -> None:
+    """EIP-7825 caps a transaction's gas at 2**24."""
+    committee = kit.Committee(n=100, table=kit.feed_table(383))
+    oracle = empty(kit, committee)
+    for calldata in (*committee.registrations(), committee.opening):
+        receipt = oracle.send(calldata, gas=2**24)
+        name = "opening" if calldata == committee.opening else "registration"
+        print(f"{name}: {receipt.gas_used:,} gas, {len(calldata):,} bytes")
         assert receipt.succeeded
+    report = committee.report(signers=list(range(67)))
+    assert oracle.push(report).succeeded

@@ -9,6 +9,7 @@ from eth_abi import encode
 from eth_utils import keccak as any_keccak
 from rlp import encode as rlp_encode
 
+from aggregation.encoding import feed_root, prove
 from aggregation.table import feed_record
 from consensus.committee import Timing, network_id, quorum, registration_digest
 from consensus.digests import TAG_FEED_TABLE, domain_digest, keccak
@@ -52,10 +53,9 @@ def test_configuration_hash_part_by_part(harness: Any, kit: Any) -> None:
     )
     key_list = keccak(TAG_KEY_LIST + (10).to_bytes(2, "big") + records)
     members = [
-        (words_of(m.bls_key), m.ed25519_key, "0x" + m.operator.hex(), [0] * 6, [0] * 6)
-        for m in committee.members
+        (words_of(m.bls_key), m.ed25519_key, "0x" + m.operator.hex()) for m in committee.members
     ]
-    kind = "(uint256[4],bytes32,address,uint256[6],uint256[6])[]"
+    kind = "(uint256[4],bytes32,address)[]"
     assert harness.raw(f"keyList({kind})", encode([kind], [members])) == key_list
     timing = Timing(1, 20, 300, 4000, 50_000, 600_000)
     arguments = encode(["uint256"] * 6, [1, 20, 300, 4000, 50_000, 600_000])
@@ -111,26 +111,25 @@ def test_a_blob_is_found_where_the_chain_creates_it(harness: Any, ordinal: int) 
     assert harness.raw("blobAt(uint256)", ordinal.to_bytes(32, "big"))[12:] == expected
 
 
-def test_only_a_stored_committee_of_the_right_size_is_found(deployed_harness: Any) -> None:
+def test_only_a_stored_committee_is_found(deployed_harness: Any) -> None:
     """An account without code must not read as the key at infinity."""
     harness = deployed_harness
 
-    def found(epoch: int, members: int) -> str:
-        arguments = encode(["uint256"] * 2, [epoch, members])
+    def found(epoch: int) -> str:
         try:
-            return str(harness.raw("committeeBlob(uint256,uint256)", arguments)[12:].hex())
+            arguments = encode(["uint256"], [epoch])
+            return str(int.from_bytes(harness.raw("loadCommittee(uint256)", arguments), "big"))
         except Reverted as reverted:
             return str(client.decode_error(reverted.data))
 
-    assert found(0, 4) == "CommitteeMissing(epoch=0)"
-    data = b"\x01" * (32 + 128 + 128 * 4)
+    assert found(0) == "CommitteeMissing(epoch=0)"
+    data = bytes(64 + 16) + (4).to_bytes(16, "big") + b"\x01" * (128 + 148 * 4)
     store = keccak(b"storeBlob(bytes)")[:4] + encode(["bytes"], [data])
     receipt = harness.chain.transact(harness.address, store)
     assert receipt.succeeded
     assert harness.chain.code(receipt.output[12:]) == b"\0" + data
-    assert found(0, 4) == receipt.output[12:].hex()
-    for epoch, members in ((0, 3), (0, 5), (1, 4)):
-        assert found(epoch, members) == f"CommitteeMissing(epoch={epoch})"
+    assert found(0) == "4"
+    assert found(1) == "CommitteeMissing(epoch=1)"
 
 
 def test_a_blob_too_large_for_an_account_is_an_error(deployed_harness: Any) -> None:
@@ -166,6 +165,69 @@ def test_vectors_of_trees(harness: Any) -> None:
         words = [int(word, 16) for word in tree["words"]]
         output = harness.raw("root(uint256[])", encode(["uint256[]"], [words]))
         assert output == unhex(tree["root"]), len(words)
+
+
+@pytest.mark.parametrize("count", [1, 2, 3, 4, 5, 7, 8, 25, 96])
+def test_paths_of_every_word(harness: Any, count: int) -> None:
+    words = [keccak_number(i) for i in range(count)]
+    root = feed_root(words)
+    signature = "rootOf(uint256,uint256,uint256,bytes32[])"
+    types = ["uint256", "uint256", "uint256", "bytes32[]"]
+    for index in range(count):
+        path = prove(words, index)
+        found = harness.raw(signature, encode(types, [index, count, words[index], path]))
+        assert found == root
+        wrong = encode(types, [index, count, words[index] ^ 1, path])
+        assert harness.raw(signature, wrong) != root
+        for length in (len(path) - 1, len(path) + 1):
+            if length < 0:
+                continue
+            other = [*path, bytes(32)][:length]
+            with pytest.raises(Reverted) as raised:
+                harness.raw(signature, encode(types, [index, count, words[index], other]))
+            assert str(client.decode_error(raised.value.data)) == (
+                f"PathLength(length={length}, index={index}, words={count})"
+            )
+    with pytest.raises(Reverted):
+        harness.raw(signature, encode(types, [count, count, 1, []]))
+
+
+def keccak_number(i: int) -> int:
+    return int.from_bytes(keccak(bytes([i])), "big")
+
+
+def test_vectors_of_links_and_handovers(harness: Any) -> None:
+    vectors = load("consensus.json")
+    link = unhex(vectors["digests"]["link"]["preimage"])
+    assert link[0] == 4
+    parent, view, height, state, payload = (
+        link[1:33],
+        int.from_bytes(link[33:41], "big"),
+        int.from_bytes(link[41:49], "big"),
+        link[49:81],
+        link[81:113],
+    )
+    block = "(uint64,uint64,bytes32,uint64,bytes32,bytes32)"
+    arguments = encode(
+        ["bytes32", "uint64", block], [parent, view, (9, 9, bytes(32), height, state, payload)]
+    )
+    assert harness.raw(f"link(bytes32,uint64,{block})", arguments) == unhex(
+        vectors["digests"]["link"]["digest"]
+    )
+    preimage = unhex(vectors["digests"]["handover"]["preimage"])
+    assert preimage[0] == 0x12
+    arguments = encode(
+        ["bytes32", "uint64", "bytes32", "bytes32", "uint64"],
+        [
+            preimage[1:33],
+            int.from_bytes(preimage[33:41], "big"),
+            preimage[41:73],
+            preimage[73:105],
+            int.from_bytes(preimage[105:113], "big"),
+        ],
+    )
+    signature = "handover(bytes32,uint64,bytes32,bytes32,uint64)"
+    assert harness.raw(signature, arguments) == unhex(vectors["digests"]["handover"]["digest"])
 
 
 def test_no_words_have_no_root(harness: Any) -> None:

@@ -50,12 +50,17 @@ def test_an_empty_bitmap(oracle: Any) -> None:
     assert refusal(oracle, report, bitmap=0) == "BelowQuorum(signers=0, quorum=3)"
 
 
-@pytest.mark.parametrize("bit", [4, 5, 127, 128, 129, 255])
+@pytest.mark.parametrize("bit", [4, 5, 126, 127])
 def test_a_bit_that_stands_for_no_member(oracle: Any, bit: int) -> None:
     report = oracle.committee.report()
     for bitmap in (report.bitmap | 1 << bit, 0b0111 | 1 << bit, 0b0011 | 1 << bit, 1 << bit):
         text = refusal(oracle, report, bitmap=bitmap)
-        assert text == f"UnknownSigner(bitmap={bitmap}, members=4)"
+        assert text == f"UnknownSigner(signers={bitmap}, members=4)"
+
+
+def test_a_report_of_an_epoch_to_come(oracle: Any) -> None:
+    report = oracle.committee.report()
+    assert refusal(oracle, report, epoch=1) == "EpochAhead(epoch=1, current=0)"
 
 
 def test_a_bitmap_that_is_not_that_of_the_signers(oracle: Any) -> None:
@@ -109,8 +114,11 @@ def test_no_feed_root(oracle: Any, kit: Any) -> None:
     """All descendants of a handover's decision carry root 0."""
     committee = oracle.committee
     header = kit.Header(1, kit.NOW_MS, bytes(32), b"\x77" * 32)
-    for words in ((), committee.report().words):
-        assert refusal(oracle, committee.sign(header, words)) == "NoFeedRoot()"
+    assert refusal(oracle, committee.sign(header, ())) == "NoFeedRoot()"
+    closed = committee.sign(header, committee.report().words)
+    assert refusal(oracle, closed).startswith("BadSignature")
+    receipt = oracle.post(closed)
+    assert str(client.decode_error(receipt.output)) == "NoFeedRoot()"
 
 
 def test_words_that_are_not_the_headers(kit: Any) -> None:
@@ -119,7 +127,8 @@ def test_words_that_are_not_the_headers(kit: Any) -> None:
     report = committee.report()
     a, b, c = report.words
     for words in ((), (a,), (a, b), (b, a, c), (a, b, c, 0), (a, b, c, c), (a, c, b), (0, b, c)):
-        assert refusal(oracle, report, words=words).startswith("WordsMismatch(")
+        text = refusal(oracle, report, words=words)
+        assert text == "NoFeedRoot()" if not words else text.startswith("BadSignature")
     assert oracle.push(report).succeeded
 
 
@@ -132,7 +141,7 @@ def test_bits_of_the_words_count(kit: Any, index: int) -> None:
         words = list(report.words)
         words[index] ^= 1 << bit
         calldata = replace(report, words=tuple(words)).calldata
-        assert refuses(oracle, calldata) == "WordsMismatch"
+        assert refuses(oracle, calldata) == "BadSignature"
 
 
 def flipped(data: bytes, bit: int) -> bytes:
@@ -142,20 +151,20 @@ def flipped(data: bytes, bit: int) -> bytes:
 
 
 # Where the fields stand in the calldata of a report of one word: first byte, bytes.
-VIEW, OBSERVED_AT, FEED_ROOT, LINK, BITMAP, SIGNATURE = (
-    (28, 8), (60, 8), (68, 32), (100, 32), (164, 32), (196, 192),
+SIGNATURE, LINK, VIEW, OBSERVED_AT, SIGNERS, WORD = (
+    (4, 192), (196, 32), (232, 4), (236, 8), (244, 16), (324, 32),
 )  # fmt: skip
 
 
 def every_bit(oracle: Any, step: int) -> None:
     calldata = oracle.committee.report().calldata
-    assert client.decode_pushed_result(oracle.chain.call(oracle.address, calldata))
-    for start, width in (VIEW, OBSERVED_AT, FEED_ROOT, LINK, BITMAP, SIGNATURE):
+    assert client.decode_stored_flag(oracle.chain.call(oracle.address, calldata))
+    for start, width in (SIGNATURE, LINK, VIEW, OBSERVED_AT, SIGNERS, WORD):
         for bit in range(start * 8, (start + width) * 8, step):
             changed = flipped(calldata, bit)
             assert refuses(oracle, changed) in {
                 "BadSignature", "FromTheFuture", "MalformedSignature", "UnknownSigner",
-                "WordsMismatch", "InfinityAggregateKey", "BelowQuorum",
+                "BelowQuorum",
             }, bit  # fmt: skip
 
 
@@ -218,19 +227,21 @@ def test_the_negated_signature_is_refused(oracle: Any) -> None:
 
 def test_the_signature_at_infinity_is_refused(oracle: Any) -> None:
     report = oracle.committee.report()
-    assert refusal(oracle, report, signature=bytes(192)) == "InfinitySignature()"
+    assert refusal(oracle, report, signature=bytes(192)).startswith("BadSignature")
 
 
 def test_keys_that_sum_to_infinity_certify_nothing(kit: Any) -> None:
-    """Two members that know k and -k can register both: their sum is good for any message."""
-    secret = 0x1234567
-    committee = kit.Committee(n=2, secrets=(secret, GROUP_ORDER - secret))
+    """Members can register keys that cancel out: their sum is good for any message."""
+    a, b = 0x1234567, 0x7654321
+    committee = kit.Committee(n=4, secrets=(a, b, GROUP_ORDER - a - b, 5))
     oracle = kit.deploy(committee)
     words = (kit.word_of(kit.answer(1)),)
-    unsigned = kit.SignedReport(committee.header(words), words, 0b11, bytes(192))
+    unsigned = kit.SignedReport(committee.header(words), words, 0b0111, bytes(192))
     assert refusal(oracle, unsigned) == "InfinityAggregateKey()"
     forged = point_outside_the_subgroup()
     assert refusal(oracle, unsigned, signature=forged) == "InfinityAggregateKey()"
+    with pytest.raises(AssertionError, match="InfinityAggregateKey"):
+        kit.deploy(kit.Committee(n=2, secrets=(a, GROUP_ORDER - a)))
 
 
 def test_a_signature_of_strangers_is_refused(oracle: Any, kit: Any) -> None:
@@ -244,14 +255,15 @@ def test_a_signature_of_strangers_is_refused(oracle: Any, kit: Any) -> None:
 
 def test_truncated_calldata(oracle: Any) -> None:
     calldata = oracle.committee.report().calldata
-    for length in (4, 100, 199, 388, len(calldata) - 1):
+    for length in (4, 100, 259, 300, len(calldata) - 1):
         receipt = oracle.chain.transact(oracle.address, calldata[:length])
         assert not receipt.succeeded
 
 
 def test_values_wider_than_their_type(oracle: Any) -> None:
     calldata = oracle.committee.report().calldata
-    for byte in (4, 27, 36, 59):
+    # The offset of the words and their number.
+    for byte in (260, 290):
         receipt = oracle.chain.transact(oracle.address, flipped(calldata, byte * 8))
         assert not receipt.succeeded
 
@@ -280,9 +292,8 @@ def test_a_chain_without_the_precompiles(kit: Any, monkeypatch: pytest.MonkeyPat
     assert refusal(oracle, report) == "PrecompileFailed(precompile=11)"
     full = committee.report()
     assert refusal(oracle, full) == "PrecompileFailed(precompile=17)"
-    with pytest.raises(Reverted) as raised:
+    with pytest.raises(AssertionError, match="PrecompileFailed"):
         kit.deploy(committee)
-    assert "PrecompileFailed" in client.describe_error(raised.value.data)
 
 
 PRECOMPILES = [0x02, 0x0B, 0x0D, 0x0F, 0x11]
@@ -335,7 +346,7 @@ def test_a_precompile_that_answers_otherwise_is_not_believed(
     monkeypatch.setattr(NativeComputation, "_precompiles", table)
     assert refuses(unused, calldata) in ("PrecompileFailed", "MalformedSignature")
     monkeypatch.undo()
-    assert client.decode_pushed_result(unused.chain.call(unused.address, calldata))
+    assert client.decode_stored_flag(unused.chain.call(unused.address, calldata))
 
 
 @pytest.fixture(scope="module")

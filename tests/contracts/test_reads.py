@@ -157,7 +157,7 @@ def test_a_read_returns_a_price_exactly_when_it_is_fit(
     head = oracle.chain.head
     observed = max(oracle.stored().observed_at_ms + 1, (head.timestamp - 8) * 1000)
     report = oracle.committee.report([kit.word_of(*lanes)], observed)
-    assert client.decode_pushed_result(oracle.push(report).output)
+    assert client.decode_stored_flag(oracle.push(report).output)
     for feed, lane in enumerate(lanes):
         code = lane >> 4 & 0xFFF
         status, price = lane & 0xF, lane >> 16

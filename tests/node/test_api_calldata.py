@@ -6,8 +6,7 @@ from blspy import PopSchemeMPL
 from aggregation.encoding import encode_answer, pack_words
 from aggregation.status import Status
 from consensus.messages import Header
-from contracts.client import encode_push
-from contracts.points import decompress_g2
+from contracts.client import certificate_of, encode_push
 from node.api.calldata import CompleteReports, with_calldata
 from node.report import Report, answers_of, report_from_json, report_to_json
 
@@ -35,9 +34,8 @@ def test_calldata_is_added_once_and_is_that_of_push() -> None:
     served = complete.complete(body())
     read = report_from_json(served)
     report = read.report
-    assert read.push_calldata == encode_push(
-        report.header, report.words, report.bitmap, decompress_g2(SIGNATURE)
-    )
+    certificate = certificate_of(report.epoch, report.header, report.bitmap, SIGNATURE)
+    assert read.push_calldata == encode_push(certificate, report.words)
     assert complete.complete(body()) is served
     assert with_calldata(served) == served
 

@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 from aggregation.encoding import UNAVAILABLE_ANSWER, encode_answer, feed_root, pack_words
 from aggregation.status import Status
 from consensus.messages import Header
-from contracts.client import encode_push
+from contracts.client import Certificate, encode_push
 from contracts.points import decompress_g2
 from feeds.catalogue import load_catalogue
 from node import network_file
@@ -82,7 +82,12 @@ def content_of(subject: Report) -> bytes:
         signature = decompress_g2(subject.signature)
     except ValueError:
         signature = bytes(192)
-    calldata = encode_push(subject.header, subject.words, subject.bitmap, signature)
+    certificate = Certificate(subject.epoch, subject.header, subject.bitmap, signature)
+    try:
+        calldata = encode_push(certificate, subject.words)
+    except ValueError:
+        # Signers beyond the 128 of a place: a node serves such a report without.
+        calldata = None
     return json.dumps(report_to_json(subject, calldata), indent=2).encode()
 
 

@@ -26,7 +26,7 @@ from consensus.committee import (
     registration_digest,
 )
 from consensus.messages import Header
-from contracts import client
+from contracts import client, epochs
 from contracts.points import decompress_g1
 from node.publisher import ChainSettings, ChainStatus, EpochTerms, Publisher
 from node.publisher.stages import transmitter_order
@@ -72,20 +72,22 @@ class Founders:
 
     @cached_property
     def creation_code(self) -> bytes:
+        return epochs.encode_deploy(
+            name="test", configuration_hash=self.configuration.hash, max_future_ms=3_600_000
+        )
+
+    @cached_property
+    def openings(self) -> list[bytes]:
         member = self.configuration.members[0]
         registration = registration_digest(self.network, member.operator, member.ed25519_key)
-        return client.encode_deploy(
-            name="test",
-            configuration=self.configuration,
-            feed_table=self.table,
-            proofs=[
-                client.MemberProof(
-                    bytes(PopSchemeMPL.pop_prove(self.key)),
-                    bytes(PopSchemeMPL.sign(self.key, registration)),
-                )
-            ],
-            max_future_ms=3_600_000,
+        proof = epochs.MemberProof(
+            bytes(PopSchemeMPL.pop_prove(self.key)),
+            bytes(PopSchemeMPL.sign(self.key, registration)),
         )
+        return [
+            *epochs.encode_register([member], [proof]),
+            epochs.encode_open(self.configuration, self.table),
+        ]
 
     def report(self, view: int, at_ms: int, btc: int, eth: int = 3_000_0000000) -> Report:
         prices = (btc, eth)
@@ -186,6 +188,8 @@ def run(scenario: Callable[[World], Coroutine[Any, Any, None]]) -> None:
     async def main() -> None:
         chain = EvmChain(chain_id=CHAIN_ID)
         oracle = chain.deploy(FOUNDERS.creation_code, sender=chain.accounts[9])
+        for opening in FOUNDERS.openings:
+            assert chain.transact(oracle, opening, sender=chain.accounts[9]).succeeded
         async with serve(chain, interval_seconds=0) as server:
             world = World(server, oracle)
 
@@ -221,6 +225,7 @@ def test_pushes_for_status_deviation_and_heartbeat_and_for_nothing_else() -> Non
             assert world.stored().view == 3
             publisher.submit(FOUNDERS.report(5, world.now_ms + 28_600, BTC + BTC // 900))
             await until(lambda: status_of(publisher).pushes_total == 3)
+            await until(lambda: status_of(publisher).stored_view == 5)
             status = status_of(publisher)
             assert world.stored().view == status.stored_view == 5
             assert status.pushes == {"status": 1, "deviation": 1, "heartbeat": 1}

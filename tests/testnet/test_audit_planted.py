@@ -16,8 +16,7 @@ from consensus.committee import bitmap_of
 from consensus.digests import link_digest
 from consensus.messages import QC, Block, Header
 from consensus.safety import SafetyState
-from contracts.client import encode_push
-from contracts.points import decompress_g2
+from contracts.client import certificate_of, encode_push
 from node.journal import Committed, Journal, read_journal
 from node.signer import Signer
 from node.store import Store
@@ -187,7 +186,8 @@ class History:
     def write_chain(self) -> None:
         made = self.rounds[PUSHED_VIEW - 1]
         header = made.block.header
-        calldata = encode_push(header, made.words, made.qc.bitmap, decompress_g2(made.qc.aggregate))
+        certificate = certificate_of(0, header, made.qc.bitmap, made.qc.aggregate)
+        calldata = encode_push(certificate, made.words)
         answers = [
             AnswerRecord(price, 100, 1, header.observed_at_ms) for price in self.prices(PUSHED_VIEW)
         ]

@@ -3,7 +3,7 @@ from pathlib import Path
 
 import pytest
 
-from contracts.client import Pushed
+from contracts.client import Place
 from node.journal import Certified, Committed, Header, Signed, Started
 from testnet.audit.verdict import Verdict, failed
 from testnet.audit.violation import Violation
@@ -79,7 +79,7 @@ def test_the_longest_gap_counts_both_ends(certified_ms: tuple[int, ...], gap_ms:
 
 
 def push(view: int, observed_at_ms: int, words: tuple[int, ...], seen_ms: int = 0) -> SeenPush:
-    return SeenPush(Pushed(0, view, observed_at_ms, b"", b"", words), seen_ms, 1, 200_000)
+    return SeenPush(Place(0, view, observed_at_ms, 0b111), words, seen_ms, 1, 200_000)
 
 
 def word(*prices: int) -> tuple[int, ...]:

@@ -20,7 +20,7 @@ contract Consumer {
     constructor(IOracle oracle_, bytes32 network) {
         bytes32 found = oracle_.network();
         if (found != network) revert AnotherNetwork(found);
-        (,, uint8 decimals,,,) = oracle_.feed(FEED);
+        (,, uint8 decimals,,,,) = oracle_.feed(FEED);
         oracle = oracle_;
         _unit = 10 ** decimals;
     }

@@ -1,18 +1,20 @@
 // SPDX-License-Identifier: Apache-2.0
 pragma solidity 0.8.37;
 
-import {FeedRecord, Header, Member, Timing} from "../IOracle.sol";
+import {Block, Configuration, FeedRecord, Member, Timing} from "../IOracle.sol";
 
 /// @title Everything that is signed or hashed, as `consensus` has it
 /// @notice keccak-256 over fixed-width, big-endian preimages, each led by a one-byte tag of its own.
 library Digests {
     bytes1 private constant TAG_DOMAIN = 0x02;
+    bytes1 private constant TAG_LINK = 0x04;
     bytes1 private constant TAG_CONFIGURATION = 0x0a;
     bytes1 private constant TAG_KEY_LIST = 0x0b;
     bytes1 private constant TAG_FEED_TABLE = 0x0c;
     bytes1 private constant TAG_TIMING = 0x0d;
     bytes1 private constant TAG_NETWORK = 0x0e;
     bytes1 private constant TAG_REGISTRATION = 0x0f;
+    bytes1 private constant TAG_HANDOVER = 0x12;
 
     /// Returns D.
     function domain(bytes32 network_, uint64 epoch, bytes32 configuration_)
@@ -24,19 +26,58 @@ library Digests {
     }
 
     /// Returns the id of a header, which is what votes sign.
-    function headerId(bytes32 domain_, Header calldata header) internal pure returns (bytes32 id) {
-        (uint256 view_, uint256 observedAt) = (header.view_, header.observedAt);
-        (bytes32 feedRoot, bytes32 link) = (header.feedRoot, header.link);
+    /// @dev Written to the scratch of `BLS12381`, which must be reserved: its place is known.
+    function headerId(
+        bytes32 domain_,
+        uint256 view_,
+        uint256 observedAt,
+        bytes32 feedRoot,
+        bytes32 link_
+    ) internal pure returns (bytes32 id) {
         assembly ("memory-safe") {
-            let preimage := mload(0x40)
-            mstore8(preimage, 0x03)
-            mstore(add(preimage, 1), domain_)
-            mstore(add(preimage, 33), shl(192, view_))
-            mstore(add(preimage, 41), shl(192, observedAt))
-            mstore(add(preimage, 49), feedRoot)
-            mstore(add(preimage, 81), link)
-            id := keccak256(preimage, 113)
+            mstore(0x380, shl(248, 0x03))
+            mstore(0x381, domain_)
+            mstore(0x3a1, shl(128, or(shl(64, view_), observedAt)))
+            mstore(0x3b1, feedRoot)
+            mstore(0x3d1, link_)
+            id := keccak256(0x380, 113)
         }
+    }
+
+    /// Returns the link of a block below its parent.
+    function link(bytes32 parentId, uint64 parentView, Block calldata block_)
+        internal
+        pure
+        returns (bytes32)
+    {
+        return keccak256(
+            abi.encodePacked(
+                TAG_LINK,
+                parentId,
+                parentView,
+                block_.height,
+                block_.stateDigest,
+                block_.payloadDigest
+            )
+        );
+    }
+
+    /// Returns what the sitting committee signs when it hands over.
+    function handover(
+        bytes32 domain_,
+        uint64 nextEpoch,
+        bytes32 nextDomain,
+        bytes32 decidingId,
+        uint64 decidedAt
+    ) internal pure returns (bytes32) {
+        return keccak256(
+            abi.encodePacked(TAG_HANDOVER, domain_, nextEpoch, nextDomain, decidingId, decidedAt)
+        );
+    }
+
+    /// Returns the hash of a configuration.
+    function configuration(Configuration calldata c) internal pure returns (bytes32) {
+        return configuration(keyList(c.members), feedTable(c.feeds), timing(c.timing), c.validUntil);
     }
 
     /// Returns the hash of a configuration from those of its parts.
@@ -51,35 +92,34 @@ library Digests {
     }
 
     /// Returns the hash of the members' keys and operators.
-    function keyList(Member[] memory members) internal pure returns (bytes32) {
-        bytes memory records = new bytes(members.length * 192);
-        for (uint256 i; i < members.length; ++i) {
-            uint256[4] memory blsKey = members[i].blsKey;
-            (bytes32 ed25519Key, address operator) = (members[i].ed25519Key, members[i].operator);
-            assembly ("memory-safe") {
-                let to := add(add(records, 0x20), mul(i, 192))
-                mcopy(to, blsKey, 128)
-                mstore(add(to, 128), ed25519Key)
-                mstore(add(to, 160), operator)
-            }
+    function keyList(Member[] calldata members) internal pure returns (bytes32) {
+        uint256 offset;
+        assembly ("memory-safe") {
+            offset := members.offset
         }
-        return keccak256(abi.encodePacked(TAG_KEY_LIST, uint16(members.length), records));
+        return _table(TAG_KEY_LIST, members.length, offset, 192);
     }
 
     /// Returns the hash of the feed table.
-    function feedTable(FeedRecord[] memory feeds) internal pure returns (bytes32) {
-        bytes memory records = new bytes(feeds.length * 96);
-        for (uint256 i; i < feeds.length; ++i) {
-            FeedRecord memory record = feeds[i];
-            assembly ("memory-safe") {
-                mcopy(add(add(records, 0x20), mul(i, 96)), record, 96)
-            }
+    function feedTable(FeedRecord[] calldata feeds) internal pure returns (bytes32) {
+        uint256 offset;
+        assembly ("memory-safe") {
+            offset := feeds.offset
         }
-        return keccak256(abi.encodePacked(TAG_FEED_TABLE, uint16(feeds.length), records));
+        return _table(TAG_FEED_TABLE, feeds.length, offset, 96);
+    }
+
+    /// Returns the hash of a member's record.
+    function member(Member calldata record) internal pure returns (bytes32 hash) {
+        assembly ("memory-safe") {
+            let copy := mload(0x40)
+            calldatacopy(copy, record, 192)
+            hash := keccak256(copy, 192)
+        }
     }
 
     /// Returns the hash of the timing parameters.
-    function timing(Timing memory t) internal pure returns (bytes32) {
+    function timing(Timing calldata t) internal pure returns (bytes32) {
         return keccak256(
             abi.encodePacked(
                 TAG_TIMING, t.roundInterval, t.baseTimeout, t.grace, t.maxLag, t.maxSkew, t.carry
@@ -105,5 +145,19 @@ library Digests {
         return keccak256(
             abi.encodePacked(TAG_REGISTRATION, network_, uint256(uint160(operator)), ed25519Key)
         );
+    }
+
+    /// tag | count, 2 bytes | records as they stand in the calldata.
+    function _table(bytes1 tag, uint256 count, uint256 offset, uint256 recordBytes)
+        private
+        pure
+        returns (bytes32 hash)
+    {
+        assembly ("memory-safe") {
+            let copy := mload(0x40)
+            mstore(copy, or(tag, shl(232, count)))
+            calldatacopy(add(copy, 3), offset, mul(count, recordBytes))
+            hash := keccak256(copy, add(3, mul(count, recordBytes)))
+        }
     }
 }

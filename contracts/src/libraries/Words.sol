@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 pragma solidity 0.8.37;
 
+import {IOracle} from "../IOracle.sol";
+
 /// One feed's agreed answer: price 48 bits | confidence 12 | status 4.
 type Answer is uint64;
 
@@ -34,6 +36,30 @@ library Answers {
     }
 }
 
+/// Two neighbours' answers with a time of their own: observedAt 48 | zero 80 | even 64 | odd 64.
+type Pair is uint256;
+
+using Pairs for Pair global;
+
+/// @title Packing of pairs
+library Pairs {
+    /// Returns the pair of a feed and its neighbour out of their word.
+    function from(uint256 word, uint256 feed, uint256 observedAt_) internal pure returns (Pair) {
+        uint256 answers = feed & 2 == 0 ? word >> 128 : uint128(word);
+        return Pair.wrap(observedAt_ << 208 | answers);
+    }
+
+    /// When the answers were observed, Unix ms; 0 if there are none.
+    function observedAt(Pair pair) internal pure returns (uint256) {
+        return Pair.unwrap(pair) >> 208;
+    }
+
+    /// Returns the answer of one of the two feeds.
+    function answerOf(Pair pair, uint256 feed) internal pure returns (Answer) {
+        return Answer.wrap(uint64(Pair.unwrap(pair) >> ((~feed & 1) << 6)));
+    }
+}
+
 /// @title Words of four answers and the Merkle tree over them
 library Words {
     /// Returns the answer of a feed from the word that holds it; the first feed stands uppermost.
@@ -41,10 +67,18 @@ library Words {
         return Answer.wrap(uint64(word >> ((3 - (feed & 3)) << 6)));
     }
 
+    /// Returns the first of at least one word.
+    function first(uint256[] calldata words) internal pure returns (uint256 word) {
+        assembly ("memory-safe") {
+            word := calldataload(words.offset)
+        }
+    }
+
     /// Returns the feed root over all words in table order, and zero for none.
     /// @dev leaf = H(0x00 | index | count | word), node = H(0x01 | left | right); an odd node is
     /// carried up. The count in each leaf fixes the number of words.
     function root(uint256[] calldata words) internal pure returns (bytes32 top) {
+        if (words.length == 1) return _onlyLeaf(first(words));
         // An index that does not fit its two bytes has no leaf of its own.
         if (words.length > type(uint16).max) return 0;
         assembly ("memory-safe") {
@@ -72,5 +106,50 @@ library Words {
             }
             if count { top := mload(nodes) }
         }
+    }
+
+    function _onlyLeaf(uint256 word) private pure returns (bytes32 leaf) {
+        assembly ("memory-safe") {
+            mstore(0, shl(216, 1))
+            mstore(5, word)
+            leaf := keccak256(0, 37)
+        }
+    }
+
+    /// Returns the root to which a word leads as word `index` of `count`.
+    /// @dev Index and count stand in the leaf, so a root can be met with the true ones only.
+    function rootOf(uint256 index, uint256 count, uint256 word, bytes32[] calldata path)
+        internal
+        pure
+        returns (bytes32 top)
+    {
+        bool exact;
+        assembly ("memory-safe") {
+            mstore(0, shl(216, or(shl(16, index), count)))
+            mstore(5, word)
+            top := keccak256(0, 37)
+            // The tag, and from an address that 64 divides the left and the right node.
+            let left := and(add(mload(0x40), 0x7f), not(0x3f))
+            let tag := sub(left, 1)
+            mstore8(tag, 1)
+            let sibling := path.offset
+            let place := index
+            for { let width := count } gt(width, 1) { width := shr(1, add(width, 1)) } {
+                // An odd node has no sibling and is carried up.
+                if lt(xor(place, 1), width) {
+                    let mine := or(left, shl(5, and(place, 1)))
+                    mstore(mine, top)
+                    mstore(xor(mine, 0x20), calldataload(sibling))
+                    top := keccak256(tag, 65)
+                    sibling := add(sibling, 0x20)
+                }
+                place := shr(1, place)
+            }
+            exact := and(
+                lt(index, count),
+                eq(sub(sibling, path.offset), shl(5, path.length))
+            )
+        }
+        if (!exact) revert IOracle.PathLength(path.length, index, count);
     }
 }

@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 pragma solidity 0.8.37;
 
-import {FeedRecord, Header, Member, Timing} from "src/IOracle.sol";
-import {BLS12381, Workspace} from "src/libraries/BLS12381.sol";
+import {Block, FeedRecord, Header, Member, Timing} from "src/IOracle.sol";
+import {BLS12381} from "src/libraries/BLS12381.sol";
 import {Blobs} from "src/libraries/Blobs.sol";
-import {Committees} from "src/libraries/Committees.sol";
+import {Committees, Terms} from "src/libraries/Committees.sol";
 import {Digests} from "src/libraries/Digests.sol";
 import {Answer, Words} from "src/libraries/Words.sol";
 
@@ -15,18 +15,21 @@ contract Harness {
     }
 
     function headerId(bytes32 domain_, Header calldata header) external pure returns (bytes32) {
-        return Digests.headerId(domain_, header);
+        BLS12381.reserve();
+        return Digests.headerId(
+            domain_, header.view_, header.observedAt, header.feedRoot, header.link
+        );
     }
 
-    function keyList(Member[] memory members) external pure returns (bytes32) {
+    function keyList(Member[] calldata members) external pure returns (bytes32) {
         return Digests.keyList(members);
     }
 
-    function feedTable(FeedRecord[] memory feeds) external pure returns (bytes32) {
+    function feedTable(FeedRecord[] calldata feeds) external pure returns (bytes32) {
         return Digests.feedTable(feeds);
     }
 
-    function timing(Timing memory t) external pure returns (bytes32) {
+    function timing(Timing calldata t) external pure returns (bytes32) {
         return Digests.timing(t);
     }
 
@@ -75,24 +78,62 @@ contract Harness {
         return Blobs.store(data);
     }
 
-    function committeeBlob(uint256 epoch, uint256 members) external view returns (address) {
-        return Committees.blobOf(epoch, members);
+    function loadCommittee(uint256 epoch) external view returns (uint256 members) {
+        BLS12381.reserve();
+        (,, Terms terms) = Committees.load(epoch);
+        return terms.members();
+    }
+
+    function rootOf(uint256 index, uint256 count, uint256 word, bytes32[] calldata path)
+        external
+        pure
+        returns (bytes32)
+    {
+        return Words.rootOf(index, count, word, path);
+    }
+
+    function link(bytes32 parentId, uint64 parentView, Block calldata block_)
+        external
+        pure
+        returns (bytes32)
+    {
+        return Digests.link(parentId, parentView, block_);
+    }
+
+    function handover(
+        bytes32 domain_,
+        uint64 nextEpoch,
+        bytes32 nextDomain,
+        bytes32 decidingId,
+        uint64 decidedAt
+    ) external pure returns (bytes32) {
+        return Digests.handover(domain_, nextEpoch, nextDomain, decidingId, decidedAt);
     }
 
     function hashMessage(bytes32 message) external view returns (uint256[8] memory point) {
-        Workspace work = BLS12381.workspace();
-        BLS12381.hashMessage(work, message);
-        assembly ("memory-safe") {
-            mcopy(point, add(work, 0x200), 0x100)
-        }
+        _reserve(point);
+        BLS12381.hashMessage(message);
+        return _hashed();
     }
 
-    function hashKey(uint256[4] memory key) external view returns (uint256[8] memory point) {
-        Workspace work = BLS12381.workspace();
-        BLS12381.putKey(work, key);
-        BLS12381.hashKey(work);
+    function hashKey(uint256[4] calldata key) external view returns (uint256[8] memory point) {
+        _reserve(point);
+        BLS12381.putKey(key);
+        BLS12381.hashKey();
+        return _hashed();
+    }
+
+    /// The value to return has taken memory already; nothing has been written there yet.
+    function _reserve(uint256[8] memory) private pure {
         assembly ("memory-safe") {
-            mcopy(point, add(work, 0x200), 0x100)
+            mstore(0x40, 0x80)
+        }
+        BLS12381.reserve();
+    }
+
+    function _hashed() private pure returns (uint256[8] memory point) {
+        assembly ("memory-safe") {
+            mcopy(point, 0x280, 0x100)
         }
     }
 
