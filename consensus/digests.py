@@ -6,7 +6,7 @@ Each preimage starts with a one-byte tag of its own; `consensus/README.md` holds
 from functools import lru_cache
 from struct import pack
 
-from eth_hash.backends.pycryptodome import keccak256
+from eth_hash.backends.pysha3 import keccak256
 
 from consensus.types import Digest
 
@@ -36,7 +36,7 @@ TAG_DECIDED = b"\x16"
 
 def keccak(preimage: bytes) -> Digest:
     """Return the keccak-256 digest of a preimage."""
-    return Digest(bytes(keccak256(preimage)))
+    return Digest(keccak256(preimage))
 
 
 def domain_digest(network_id: bytes, epoch: int, configuration_hash: bytes) -> Digest:
