@@ -6,7 +6,8 @@ own core if oneself is among the destinations.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 from consensus.evidence import Evidence
 from consensus.handover import Terms
@@ -28,23 +29,20 @@ from consensus.payload import State
 from consensus.safety import SafetyState
 
 
-@dataclass(frozen=True, slots=True)
-class Persist:
+class Persist(Struct, frozen=True):
     """Make the safety state durable."""
 
     safety: SafetyState
 
 
-@dataclass(frozen=True, slots=True)
-class StoreBlock:
+class StoreBlock(Struct, frozen=True):
     """Keep a block that was accepted; needed again after a restart, not for safety."""
 
     block_id: bytes
     block: Block
 
 
-@dataclass(frozen=True, slots=True)
-class SendProposal:
+class SendProposal(Struct, frozen=True):
     """Sign the block's id (Ed25519 and BLS) and send the proposal to everyone, oneself included.
 
     The own vote rides with it: the core counts the leader's vote when the proposal comes back.
@@ -55,8 +53,7 @@ class SendProposal:
     tc: TC | None
 
 
-@dataclass(frozen=True, slots=True)
-class SendVote:
+class SendVote(Struct, frozen=True):
     """Sign the header's id with the BLS key and send the vote."""
 
     header: Header
@@ -64,8 +61,7 @@ class SendVote:
     to: tuple[int, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class SendTimeout:
+class SendTimeout(Struct, frozen=True):
     """Sign (view, high-QC view) with the BLS key and send the timeout to everyone."""
 
     view: int
@@ -74,46 +70,40 @@ class SendTimeout:
     tc: TC | None
 
 
-@dataclass(frozen=True, slots=True)
-class SendCertificate:
+class SendCertificate(Struct, frozen=True):
     """Send a certificate to everyone else; nothing is signed."""
 
     certificate: Certificate
 
 
-@dataclass(frozen=True, slots=True)
-class SendClosingQC:
+class SendClosingQC(Struct, frozen=True):
     """Send a member, for which the epoch goes on, the certificate that ended it."""
 
     certificate: Certificate
     to: int
 
 
-@dataclass(frozen=True, slots=True)
-class SendHandoverShare:
+class SendHandoverShare(Struct, frozen=True):
     """Sign the terms on which the epoch ended and send the share to everyone, oneself included."""
 
     terms: Terms
 
 
-@dataclass(frozen=True, slots=True)
-class SendRequest:
+class SendRequest(Struct, frozen=True):
     """Ask some members for blocks or for a checkpoint; nothing is signed."""
 
     request: BlockRequest | CheckpointRequest
     to: tuple[int, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class SendResponse:
+class SendResponse(Struct, frozen=True):
     """Answer a member's request; nothing is signed."""
 
     response: BlockResponse | CheckpointResponse
     to: int
 
 
-@dataclass(frozen=True, slots=True)
-class LoadBlocks:
+class LoadBlocks(Struct, frozen=True):
     """Answer a member's request from the store: the core no longer holds the block.
 
     The shell follows parents from `block_id` while their view is above `known_view`, within the
@@ -124,8 +114,7 @@ class LoadBlocks:
     to: int
 
 
-@dataclass(frozen=True, slots=True)
-class Observe:
+class Observe(Struct, frozen=True):
     """Make an observation for a view, not before a time (Unix ms), sign it and send it.
 
     A later `Observe` replaces one that is still waiting.
@@ -136,39 +125,34 @@ class Observe:
     to: tuple[int, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class SetTimer:
+class SetTimer(Struct, frozen=True):
     """Call `on_timer(view)` after a duration, unless a later `SetTimer` replaces this one."""
 
     view: int
     duration_ms: int
 
 
-@dataclass(frozen=True, slots=True)
-class SetGraceTimer:
+class SetGraceTimer(Struct, frozen=True):
     """Call `on_grace(view)` after a duration."""
 
     view: int
     duration_ms: int
 
 
-@dataclass(frozen=True, slots=True)
-class SetFetchTimer:
+class SetFetchTimer(Struct, frozen=True):
     """Call `on_fetch_timer(block_id)` after a duration."""
 
     block_id: bytes
     duration_ms: int
 
 
-@dataclass(frozen=True, slots=True)
-class SetCheckpointTimer:
+class SetCheckpointTimer(Struct, frozen=True):
     """Call `on_checkpoint_timer()` after a duration."""
 
     duration_ms: int
 
 
-@dataclass(frozen=True, slots=True)
-class CertifyVotes:
+class CertifyVotes(Struct, frozen=True):
     """Aggregate these shares on one header and verify once.
 
     Comes back as `on_certificate(qc)` or as `on_bad_shares(header, signers)`.
@@ -179,8 +163,7 @@ class CertifyVotes:
     shares: Mapping[int, bytes]
 
 
-@dataclass(frozen=True, slots=True)
-class CertifyTimeouts:
+class CertifyTimeouts(Struct, frozen=True):
     """Aggregate these shares, {signer: (high-QC view, share)}, into a TC and verify once.
 
     Comes back as `on_timeout_certificate(tc)` or as `on_bad_timeout_shares(view, signers)`.
@@ -191,8 +174,7 @@ class CertifyTimeouts:
     high_qc: QC
 
 
-@dataclass(frozen=True, slots=True)
-class CertifyHandover:
+class CertifyHandover(Struct, frozen=True):
     """Aggregate these shares on the epoch's end and verify once.
 
     Comes back as `on_handover_certificate(certificate)` or as `on_bad_handover_shares(signers)`.
@@ -202,8 +184,7 @@ class CertifyHandover:
     shares: Mapping[int, bytes]
 
 
-@dataclass(frozen=True, slots=True)
-class HandedOver:
+class HandedOver(Struct, frozen=True):
     """The epoch is over, and this proves it to anyone: send it to everyone else, begin the next.
 
     The core does nothing more than answering requests for blocks.
@@ -213,16 +194,14 @@ class HandedOver:
     certificate: HandoverCertificate
 
 
-@dataclass(frozen=True, slots=True)
-class SendHandoverCertificate:
+class SendHandoverCertificate(Struct, frozen=True):
     """Send a member that still collects shares the certificate that came of ours."""
 
     certificate: HandoverCertificate
     to: int
 
 
-@dataclass(frozen=True, slots=True)
-class Certified:
+class Certified(Struct, frozen=True):
     """A block and its certificate are both known: a report can be published."""
 
     block_id: bytes
@@ -231,8 +210,7 @@ class Certified:
     state: State
 
 
-@dataclass(frozen=True, slots=True)
-class StoreCheckpoint:
+class StoreCheckpoint(Struct, frozen=True):
     """Make a final block and the state after it the head; a `Persist` follows at once.
 
     The blocks between it and what was final before are skipped, and not known here. With a
@@ -250,8 +228,7 @@ class StoreCheckpoint:
     above_state: State
 
 
-@dataclass(frozen=True, slots=True)
-class Committed:
+class Committed(Struct, frozen=True):
     """A block is final; blocks come oldest first, each exactly once in a process's life.
 
     Each is the child of the one before, or of the last `StoreCheckpoint`.
@@ -265,22 +242,19 @@ class Committed:
     successor: bytes | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class KeepWitnessed:
+class KeepWitnessed(Struct, frozen=True):
     """Keep a certificate that may prove an offence; durable with the next safety state."""
 
     record: Witnessed
 
 
-@dataclass(frozen=True, slots=True)
-class SendTestimony:
+class SendTestimony(Struct, frozen=True):
     """Send a testimony to everyone else; nothing is signed."""
 
     testimony: Testimony
 
 
-@dataclass(frozen=True, slots=True)
-class Accusation:
+class Accusation(Struct, frozen=True):
     """Members signed what no honest one signs; keep the evidence and tell the others.
 
     Certificates in it were verified. With a `witness` a single share in it was not: if that one
@@ -292,24 +266,21 @@ class Accusation:
     witness: int | None
 
 
-@dataclass(frozen=True, slots=True)
-class PeerFault:
+class PeerFault(Struct, frozen=True):
     """A member broke the protocol in a way that showed only later; count it and drop the peer."""
 
     member: int
     reason: str
 
 
-@dataclass(frozen=True, slots=True)
-class EnteredView:
+class EnteredView(Struct, frozen=True):
     """The core moved to a view, by a QC or by a TC; for logs and metrics."""
 
     view: int
     by_timeout: bool
 
 
-@dataclass(frozen=True, slots=True)
-class Halt:
+class Halt(Struct, frozen=True):
     """A promise was broken that only more than f faulty members can break: stop at once."""
 
     reason: str
