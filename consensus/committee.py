@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, lru_cache
 from struct import pack
 
 from consensus.digests import (
@@ -103,6 +103,7 @@ def bitmap_of(signers: Sequence[int]) -> bytes:
     return bits.to_bytes(BITMAP_BYTES, "big")
 
 
+@lru_cache(maxsize=1024)
 def signers_of(bitmap: bytes) -> tuple[int, ...]:
     """Return the members whose bits are set, ascending."""
     bits = int.from_bytes(bitmap, "big")

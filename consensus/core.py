@@ -253,7 +253,8 @@ class Core:
         # The newest counts: a member observes once more after a timeout.
         self._observations.setdefault(view, {})[sender] = observed
         out: list[fx.Effect] = []
-        self._try_propose(now_ms, out)
+        if view == current:
+            self._try_propose(now_ms, out)
         return out
 
     def on_grace(self, view: int, now_ms: int) -> list[fx.Effect]:
@@ -665,12 +666,12 @@ class Core:
         return out
 
     def _adopt_qc(self, qc: QC, now_ms: int, out: list[fx.Effect]) -> None:
-        view = qc.view
+        view = qc.header.view
         out += self._witness.qc(qc)
-        if view > self._safety.high_qc.view:
+        if view > self._safety.high_qc.header.view:
             self._set(high_qc=qc)
         self._note_qc(qc, now_ms, out)
-        if view >= self.view:
+        if view >= self._pacemaker.view:
             self._enter(view + 1, False, now_ms, out)
 
     def _adopt_tc(self, tc: TC, now_ms: int, out: list[fx.Effect]) -> None:
@@ -683,7 +684,7 @@ class Core:
 
     def _note_qc(self, qc: QC, now_ms: int, out: list[fx.Effect]) -> None:
         """Mark a certificate's block and commit what it makes final, or look for the block."""
-        if qc.view <= self._tree.root.view:
+        if qc.header.view <= self._tree.root.view:
             return
         block_id = self._context.id_of(qc)
         node = self._tree.get(block_id)
@@ -782,7 +783,7 @@ class Core:
     # Proposing and voting.
 
     def _try_propose(self, now_ms: int, out: list[fx.Effect]) -> None:
-        view = self.view
+        view = self._pacemaker.view
         if self._context.leader(view) != self._me:
             return
         safety = self._safety
@@ -934,7 +935,7 @@ class Core:
         self._try_certify(header, block_id, out)
 
     def _is_in_window(self, view: int) -> bool:
-        current = self.view
+        current = self._pacemaker.view
         return current - 1 <= view <= current + WINDOW_AHEAD
 
     def _try_certify(self, header: Header, block_id: bytes, out: list[fx.Effect]) -> None:
@@ -1087,7 +1088,7 @@ class Core:
 
     def _heard(self, member: int, view: int) -> None:
         # Nobody is heard from the future, else a liar would be waited for without end.
-        latest = self.view + WINDOW_AHEAD
+        latest = self._pacemaker.view + WINDOW_AHEAD
         heard = view if view < latest else latest
         if heard > self._last_heard.get(member, 0):
             self._last_heard[member] = heard

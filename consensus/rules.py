@@ -11,7 +11,7 @@ from consensus.safety import SafetyState
 
 def check_qc(context: EpochContext, qc: QC) -> None:
     """Check everything about a QC except its aggregate signature (R1); raise `InvalidMessage`."""
-    if qc.view == 0:
+    if qc.header.view == 0:
         if qc != context.genesis_qc:
             raise InvalidMessage("a certificate of view 0 that is not this epoch's genesis")
         return

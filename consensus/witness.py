@@ -76,7 +76,7 @@ class _Left:
 class _Own:
     """What one member sent by itself, newest last: (view, parent's view, …), (view, report, …)."""
 
-    votes: deque[tuple[int, int, SignedVote, Link]] = field(
+    votes: deque[tuple[int, int, Header, bytes, Link]] = field(
         default_factory=lambda: deque(maxlen=SHARES_MAX)
     )
     timeouts: deque[tuple[int, int, bytes]] = field(
@@ -192,9 +192,9 @@ class Witness:
         view = header.view
         if votes and votes[-1][0] >= view:
             return
-        vote = single_vote(signer, header, share)
-        votes.append((view, link.parent_view, vote, link))
+        votes.append((view, link.parent_view, header, share, link))
         if self._timed_out >= view or (self._left_views and self._left_views[-1] >= view):
+            vote = single_vote(signer, header, share)
             self._vote_against_timeouts(vote, link, signer, found)
 
     def tc(self, tc: TC) -> Iterable[Effect]:
@@ -348,8 +348,9 @@ class Witness:
         own: _Own,
         found: list[Effect],
     ) -> None:
-        for view, parent_view, vote, link in own.votes:
+        for view, parent_view, header, share, link in own.votes:
             if parent_view > high_qc_view and view <= timeout.view:
+                vote = single_vote(member, header, share)
                 self._accuse(HiddenCertificate(vote, link, timeout), member, found)
 
     def _two_votes(

@@ -135,7 +135,7 @@ class Coalition:
             ("equivocate", self._time_out_twice),
             ("misdirect", self._hand_over_falsely),
         ):
-            if vice in self.vices and self.random.randrange(3) == 0:
+            if vice in self.vices and self.random.random() < 1 / 3:
                 self._soon(deed)
 
     def _led_by_us(self, view: int, deed: Callable[[int], None]) -> None:
@@ -157,24 +157,24 @@ class Coalition:
         random, vices = self.random, self.vices
         if isinstance(message, Proposal):
             self.knows.learn_block(message.block)
-        if "withhold" in vices and random.randrange(100) < 40:
+        if "withhold" in vices and random.random() < 0.4:
             self._did_quietly()
             return []
         match message:
-            case Vote() if "hide" in vices and random.randrange(100) < 60:
+            case Vote() if "hide" in vices and random.random() < 0.6:
                 self._did_quietly()
                 return []
-            case Proposal() if vices & PROPOSING and random.randrange(100) < 75:
+            case Proposal() if vices & PROPOSING and random.random() < 0.75:
                 self._did_quietly()
                 return []  # The coalition proposes something else.
-            case Timeout() if "stale" in vices and random.randrange(100) < 70:
+            case Timeout() if "stale" in vices and random.random() < 0.7:
                 genesis = self.simulation.context.genesis_qc
                 share = self.simulation.signatures.timeout_share(node.member, message.view, 0)
                 return [Timeout(message.view, 0, share, genesis, None)]
             case Vote() | Timeout() | HandoverShare() if "forge" in vices and random.random() < 0.4:
                 self._did_quietly()
                 return [replace(message, share=self._forged(node.member, message))]
-            case ObservationMessage() if "lie" in vices and random.randrange(100) < 50:
+            case ObservationMessage() if "lie" in vices and random.random() < 0.5:
                 return [self._false_observation(node.member, message.observed.view)]
             case BlockResponse() if "misinform" in vices:
                 return [false_response(self.random, self.knows, message)]
@@ -212,7 +212,7 @@ class Coalition:
         self.simulation.after(delay, self.simulation.deliver, member, to, message)
 
     def _some(self, chance: int = 60) -> list[Node]:
-        return [node for node in self.simulation.honest if self.random.randrange(100) < chance]
+        return [node for node in self.simulation.honest if self.random.random() * 100 < chance]
 
     def _propose(self, view: int) -> None:
         """Propose up to three blocks, each on its own ground, each to some members."""
@@ -227,7 +227,7 @@ class Coalition:
             if block is None or justify.view >= view:
                 continue
             self._did(vice)
-            if "misdirect" in self.vices and self.random.randrange(4) == 0:
+            if "misdirect" in self.vices and self.random.random() < 1 / 4:
                 # Prices where there may be none, or others than were observed.
                 block = replace(block, header=replace(block.header, feed_root=b"p" * 32))
             proposal = self._signed(leader, block, tc)

@@ -18,11 +18,6 @@ class PromiseBroken(AssertionError):
     """A run in which one of S1, S2, S3, S4 or A1 does not hold."""
 
 
-def _require(holds: bool, promise: str) -> None:
-    if not holds:
-        raise PromiseBroken(promise)
-
-
 @dataclass(slots=True)
 class _Signed:
     """What one honest member signed, over all its lives."""
@@ -86,21 +81,19 @@ class Omniscient:
         honest = self._observed.get(block.view, {})
         times_ms = [self._rule.time_of(one) for several in honest.values() for one in several]
         at_ms = block.header.observed_at_ms
-        _require(
+        if not (
             (bool(times_ms) and min(times_ms) <= at_ms <= max(times_ms))
-            or at_ms == parent_time_ms + 1,
-            f"S3: the time of view {block.view} is outside what honest members observed",
-        )
+            or at_ms == parent_time_ms + 1
+        ):
+            raise PromiseBroken(
+                f"S3: the time of view {block.view} is outside what honest members observed"
+            )
         included = self._rule.decode(block.payload)
         for one in included:
-            _require(
-                one.member in self._faulty or one in honest.get(one.member, ()),
-                f"S3: an observation that member {one.member} never made",
-            )
-        _require(
-            len({one.member for one in included}) == len(included) >= self._context.q,
-            f"S3: no quorum observed for view {block.view}",
-        )
+            if not (one.member in self._faulty or one in honest.get(one.member, ())):
+                raise PromiseBroken(f"S3: an observation that member {one.member} never made")
+        if not (len({one.member for one in included}) == len(included) >= self._context.q):
+            raise PromiseBroken(f"S3: no quorum observed for view {block.view}")
 
     def believes(self, member: int, safety: SafetyState) -> None:
         """Judge the certificates that an honest member takes over: a quorum signed each."""
@@ -120,12 +113,14 @@ class Omniscient:
             return
         voters = self._voters.get(block_id, set()) | self._faulty
         signers = set(signers_of(qc.bitmap))
-        _require(
+        if not (
             len(signers) >= self._context.q
             and signers <= voters
-            and self._view.get(block_id, qc.view) == qc.view,
-            f"R1: member {member} believes a QC of view {qc.view} that no quorum signed",
-        )
+            and self._view.get(block_id, qc.view) == qc.view
+        ):
+            raise PromiseBroken(
+                f"R1: member {member} believes a QC of view {qc.view} that no quorum signed"
+            )
         # Votes are never taken back, so it is sound for good.
         self._sound.add((block_id, qc.bitmap))
 
@@ -136,29 +131,36 @@ class Omniscient:
                 signed = self._signed.get(signer)
                 if signed is None or signed.timeouts.get(tc.view) == group.high_qc_view:
                     signers.add(signer)
-        _require(
+        if not (
             self._context.q <= len(signers) <= self._context.n
             and max(signers) < self._context.n
-            and tc.high_qc.view >= tc.groups[-1].high_qc_view,
-            f"R2: member {member} believes a TC of view {tc.view} that no quorum signed",
-        )
+            and tc.high_qc.view >= tc.groups[-1].high_qc_view
+        ):
+            raise PromiseBroken(
+                f"R2: member {member} believes a TC of view {tc.view} that no quorum signed"
+            )
         self._judge_qc(member, tc.high_qc)
 
     def voted(self, member: int, header: Header, block_id: bytes, durable: SafetyState) -> None:
         """Judge a vote at the moment it is signed."""
         signed = self._signed[member]
         view = header.view
-        _require(not durable.closed, f"member {member} votes in a closed epoch")
-        _require(durable.last_vote == header, f"S4: member {member} votes before that is durable")
-        _require(durable.last_voted_view >= view, f"S4: member {member} may vote again in {view}")
+        if durable.closed:
+            raise PromiseBroken(f"member {member} votes in a closed epoch")
+        if durable.last_vote != header:
+            raise PromiseBroken(f"S4: member {member} votes before that is durable")
+        if not (durable.last_voted_view >= view):
+            raise PromiseBroken(f"S4: member {member} may vote again in {view}")
         first = signed.votes.setdefault(view, block_id)
-        _require(first == block_id, f"S4: member {member} votes twice in view {view}")
-        _require(
-            signed.highest_timeout < view,
-            f"R4: member {member} votes in {view} after its timeout of {signed.highest_timeout}",
-        )
+        if first != block_id:
+            raise PromiseBroken(f"S4: member {member} votes twice in view {view}")
+        if signed.highest_timeout >= view:
+            raise PromiseBroken(
+                f"R4: member {member} votes in {view} after its timeout of {signed.highest_timeout}"
+            )
         parent = self._parent.get(block_id)
-        _require(parent is not None, f"member {member} votes for a block it never stored")
+        if parent is None:
+            raise PromiseBroken(f"member {member} votes for a block it never stored")
         assert parent is not None
         if parent[1] > signed.highest_parent[1]:
             signed.highest_parent = (view, parent[1])
@@ -169,47 +171,51 @@ class Omniscient:
 
     def hands_over(self, member: int, terms: Terms, durable: SafetyState) -> None:
         """Judge a share on the end of the epoch at the moment it is signed."""
-        _require(durable.closed, f"member {member} hands over before it closed the epoch")
+        if not durable.closed:
+            raise PromiseBroken(f"member {member} hands over before it closed the epoch")
         if self._terms is None:
             self._terms = terms
-        _require(self._terms == terms, f"member {member} hands over to another epoch")
+        if self._terms != terms:
+            raise PromiseBroken(f"member {member} hands over to another epoch")
         deciding = self._committed.values()
-        _require(terms.deciding_id in deciding, f"member {member} hands over what is not final")
+        if terms.deciding_id not in deciding:
+            raise PromiseBroken(f"member {member} hands over what is not final")
 
     def timed_out(self, member: int, view: int, high_qc_view: int, durable: SafetyState) -> None:
         """Judge a timeout at the moment it is signed."""
-        _require(not durable.closed, f"member {member} times out in a closed epoch")
+        if durable.closed:
+            raise PromiseBroken(f"member {member} times out in a closed epoch")
         signed = self._signed[member]
-        _require(
-            durable.last_timeout == (view, high_qc_view) and durable.last_voted_view >= view,
-            f"S4: member {member} times out of {view} before that is durable",
-        )
+        if not (durable.last_timeout == (view, high_qc_view) and durable.last_voted_view >= view):
+            raise PromiseBroken(f"S4: member {member} times out of {view} before that is durable")
         first = signed.timeouts.setdefault(view, high_qc_view)
-        _require(first == high_qc_view, f"A1: member {member} signs two timeouts of view {view}")
+        if first != high_qc_view:
+            raise PromiseBroken(f"A1: member {member} signs two timeouts of view {view}")
         signed.highest_timeout = max(signed.highest_timeout, view)
         voted_view, parent_view = signed.highest_parent
-        _require(
-            voted_view > view or high_qc_view >= parent_view,
-            f"A1: member {member} hides the certificate of view {parent_view}",
-        )
+        if not (voted_view > view or high_qc_view >= parent_view):
+            raise PromiseBroken(f"A1: member {member} hides the certificate of view {parent_view}")
 
     def proposed(self, member: int, block: Block, block_id: bytes, durable: SafetyState) -> None:
         """Judge a proposal at the moment it is signed."""
-        _require(
-            durable.last_proposed_view >= block.view, f"member {member} proposes before durable"
-        )
+        if not (durable.last_proposed_view >= block.view):
+            raise PromiseBroken(f"member {member} proposes before durable")
         first = self._signed[member].proposals.setdefault(block.view, block_id)
-        _require(first == block_id, f"member {member} proposes twice in view {block.view}")
+        if first != block_id:
+            raise PromiseBroken(f"member {member} proposes twice in view {block.view}")
         self.voted(member, block.header, block_id, durable)
 
     def commits(self, member: int, block_id: bytes, block: Block) -> None:
         """Judge a block that an honest member takes for final."""
         first = self._committed.setdefault(block.height, block_id)
-        _require(first == block_id, f"S2: member {member} commits a fork at height {block.height}")
-        _require(
-            self._final.get(block.view) == block_id or self._is_below_final(block_id, block.view),
-            f"S2: member {member} commits view {block.view}, which no quorum could have committed",
-        )
+        if first != block_id:
+            raise PromiseBroken(f"S2: member {member} commits a fork at height {block.height}")
+        if not (
+            self._final.get(block.view) == block_id or self._is_below_final(block_id, block.view)
+        ):
+            raise PromiseBroken(
+                f"S2: member {member} commits view {block.view}, which no quorum could commit"
+            )
 
     def _is_below_final(self, block_id: bytes, view: int) -> bool:
         later = [v for v in self._final_views if v > view]
@@ -225,13 +231,14 @@ class Omniscient:
         known = self._certifiable.get(view)
         if known == block_id:
             return
-        _require(known is None, f"S1: two certificates of view {view} could exist")
+        if known is not None:
+            raise PromiseBroken(f"S1: two certificates of view {view} could exist")
         self._certifiable[view] = block_id
         below = max((v for v in self._final_views if v < view), default=0)
-        _require(
-            self._ancestor(block_id, below) == self._final[below],
-            f"S2: the block of view {view} does not extend the final one of view {below}",
-        )
+        if not (self._ancestor(block_id, below) == self._final[below]):
+            raise PromiseBroken(
+                f"S2: the block of view {view} does not extend the final one of view {below}"
+            )
         parent_id, parent_view = self._parent[block_id]
         if parent_view + 1 == view and parent_view > 0:
             self._is_final(parent_id, parent_view)
@@ -241,10 +248,10 @@ class Omniscient:
         self._final_views.append(view)
         for later in range(view + 1, max(self._certifiable) + 1):
             certifiable = self._certifiable.get(later)
-            _require(
-                certifiable is None or self._ancestor(certifiable, view) == block_id,
-                f"S2: the block of view {later} does not extend the final one of view {view}",
-            )
+            if not (certifiable is None or self._ancestor(certifiable, view) == block_id):
+                raise PromiseBroken(
+                    f"S2: the block of view {later} does not extend the final one of view {view}"
+                )
 
 
 class Overwhelmed(Omniscient):
