@@ -15,7 +15,7 @@ from node.network.outbox import Outbox
 from node.network.rate import TokenBucket
 from node.network.yamux import ProtocolViolation, SessionClosed
 
-WATCHES_PER_HEARTBEAT: Final = 4
+WATCHES_PER_HEARTBEAT: Final = 2
 
 _log = structlog.get_logger("didyma.network")
 
