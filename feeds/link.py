@@ -233,7 +233,9 @@ class Link:
     async def _keep(self) -> None:
         """Watch the clocks and send the pings."""
         while True:
-            await asyncio.sleep(self._limits.check_every_s)
+            # At round times, so that all connections wake the loop once.
+            every_ns = round(self._limits.check_every_s * _NS_PER_S)
+            await asyncio.sleep((every_ns - self._monotonic_ns() % every_ns) / _NS_PER_S)
             now_ns = self._monotonic_ns()
             self._check_liveness(now_ns)
             self._check_acknowledgements(now_ns)

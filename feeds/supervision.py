@@ -22,7 +22,7 @@ class Limits:
     acknowledge_s: float = 10
     send_s: float = 5
     close_s: float = 1
-    check_every_s: float = 0.25
+    check_every_s: float = 1.0
     stable_s: float = 60
     retry_refused_s: float = 600
     retry_after_max_s: float = 600

@@ -45,6 +45,10 @@ if TYPE_CHECKING:
 VERIFICATIONS_MAX = 8
 """Messages that are verified at the same time; more wait with the network."""
 
+SHARES_AT_ONCE_MAX = 7
+"""So many shares are aggregated and verified in two milliseconds; the way to another thread and
+back costs a good part of that, and more where all cores are busy."""
+
 PARTING_SECONDS = 1.0
 """A node that halts leaves its last messages so much time."""
 
@@ -52,7 +56,7 @@ TESTIMONIES_A_SECOND = 0.1
 TESTIMONIES_AT_ONCE = 3
 """So many of one member are verified; whoever halts again after a restart testifies again."""
 
-GOSSIP_SECONDS = 0.5
+GOSSIP_SECONDS = 1.0
 CANDIDATE_EVERY_SECONDS = 10.0
 """What this member proposes as the next epoch is told again, to whoever was away."""
 
@@ -604,9 +608,12 @@ class Runtime:
 
     async def _certify_votes(self, effect: fx.CertifyVotes) -> None:
         try:
-            qc = await trio.to_thread.run_sync(
-                self._verifier.certify_votes, effect.header, effect.block_id, effect.shares
-            )
+            if len(effect.shares) <= SHARES_AT_ONCE_MAX:
+                qc = self._verifier.certify_votes(effect.header, effect.block_id, effect.shares)
+            else:
+                qc = await trio.to_thread.run_sync(
+                    self._verifier.certify_votes, effect.header, effect.block_id, effect.shares
+                )
         except BadShares as error:
             bad = error.signers
             self._accuse_all(bad, "a vote whose share does not verify")

@@ -25,7 +25,8 @@ class Limits:
     inbound_bytes: int = 2 * FRAME_BYTES_MAX
     """Beyond these the peer is no longer read; a frame always fits an empty part."""
 
-    heartbeat_seconds: float = 0.5
+    heartbeat_seconds: float = 1.0
+    """The longest time in which nothing is written."""
     silence_seconds: float = 2.5
     stall_seconds: float = 10.0
     """How long a peer may leave one write of ours untaken."""

@@ -1,7 +1,8 @@
-"""One live connection to one member: a writer, a reader, and a watch on its silence."""
+"""One live connection to one member: a writer, a reader, and a look at its silence."""
 
 from collections import deque
 from dataclasses import dataclass
+from typing import Final
 
 import structlog
 import trio
@@ -13,6 +14,8 @@ from node.network.limits import Limits
 from node.network.outbox import Outbox
 from node.network.rate import TokenBucket
 from node.network.yamux import ProtocolViolation, SessionClosed
+
+WATCHES_PER_HEARTBEAT: Final = 2
 
 _log = structlog.get_logger("didyma.network")
 
@@ -56,7 +59,7 @@ class Link:
         self._arrived: deque[bytes] = deque()
         """Frames for which there was no room."""
         self._writing_since: float | None = None
-        self._written_at = self.since
+        self._written_at = self._watched_at = self.since
         self._reading_since: float | None = None
         """Since when we wait for the member's bytes; None while its frames wait for us."""
         self._scope = trio.CancelScope()
@@ -68,12 +71,14 @@ class Link:
 
     def send(self, frame: bytes) -> bool:
         """Write a frame at once, or queue it; False if the queue is full."""
-        idle = not self._outbox and self._writing_since is None
-        if idle and self._stream.write_now(pack((frame,))):
+        if self._is_idle() and self._stream.write_now(pack((frame,))):
             self._written_at = trio.current_time()
             self._traffic.sent += 1
             return True
         return self._outbox.put(frame)
+
+    def _is_idle(self) -> bool:
+        return not self._outbox and self._writing_since is None
 
     def close(self, reason: str) -> None:
         """End the link: the socket first, for a frozen peer would keep every farewell waiting."""
@@ -86,7 +91,6 @@ class Link:
         try:
             with self._scope:
                 async with trio.open_nursery() as nursery:
-                    nursery.start_soon(self._watch)
                     nursery.start_soon(self._write)
                     await self._read()
         except* (Misbehaved, FrameTooLong, ProtocolViolation) as faults:
@@ -162,21 +166,24 @@ class Link:
             else:
                 self._traffic.received += 1
 
-    async def _watch(self) -> None:
+    def watch(self, now: float) -> None:
+        """Send a heartbeat before one is late; end the link if the member is silent for too long
+        or does not read. To be called `WATCHES_PER_HEARTBEAT` times in `heartbeat_seconds`.
+        """
         pause = self._limits.heartbeat_seconds
-        while True:
-            before = trio.current_time()
-            await trio.sleep(pause)
-            now = trio.current_time()
-            if now - self._written_at >= pause:
-                self._outbox.wake()
-            if now - before > 2 * pause:
-                continue  # it is we who stood still; what came meanwhile has yet to be read
-            if self._reading_since is None:
-                continue  # it is we who do not read, and so hear nothing
-            silent = now - max(self.last_heard, self._reading_since)
-            if silent > self._limits.silence_seconds:
-                self.close(f"silent for {silent:.1f} s")
-            writing = self._writing_since
-            if writing is not None and now - writing > self._limits.stall_seconds:
-                self.close(f"has not read for {now - writing:.1f} s")
+        before, self._watched_at = self._watched_at, now
+        due = now - self._written_at >= pause * (1 - 1 / WATCHES_PER_HEARTBEAT)
+        if due and self._is_idle() and self._stream.write_now(HEARTBEAT):
+            self._written_at = now
+        elif due:
+            self._outbox.wake()
+        if now - before > pause:
+            return  # it is we who stood still; what came meanwhile has yet to be read
+        if self._reading_since is None:
+            return  # it is we who do not read, and so hear nothing
+        silent = now - max(self.last_heard, self._reading_since)
+        if silent > self._limits.silence_seconds:
+            self.close(f"silent for {silent:.1f} s")
+        writing = self._writing_since
+        if writing is not None and now - writing > self._limits.stall_seconds:
+            self.close(f"has not read for {now - writing:.1f} s")

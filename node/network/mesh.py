@@ -21,7 +21,7 @@ from node.network.dialer import Redial
 from node.network.host import Host
 from node.network.inbox import Inbox
 from node.network.limits import Limits
-from node.network.link import Link, Traffic
+from node.network.link import WATCHES_PER_HEARTBEAT, Link, Traffic
 from node.network.standing import Standing
 
 if TYPE_CHECKING:
@@ -148,6 +148,7 @@ class Mesh:
                 self._running = host, nursery
                 for peer in self._peers.values():
                     self._begin(peer)
+                nursery.start_soon(self._watch)
 
                 async def accept(socket: trio.SocketStream) -> None:
                     await self._accept(host, socket)
@@ -255,6 +256,15 @@ class Mesh:
             )
             for member, peer in self._peers.items()
         ]
+
+    async def _watch(self) -> None:
+        """Watch all links at once: dozens of tasks that wake up for it would cost more than it."""
+        while True:
+            await trio.sleep(self._limits.heartbeat_seconds / WATCHES_PER_HEARTBEAT)
+            now = trio.current_time()
+            for peer in tuple(self._peers.values()):
+                if peer.link is not None:
+                    peer.link.watch(now)
 
     async def _keep_dialed(self, host: Host, peer: _Peer, endpoint: Endpoint) -> None:
         limits = self._limits

@@ -693,7 +693,8 @@ class Store:
 
         The oldest of the epoch go when there are too many.
         """
-        with self._pending():
+
+        def write() -> None:
             self._database.write(
                 "INSERT INTO witnessed (domain, data) VALUES (?, ?)", (domain, data)
             )
@@ -702,6 +703,8 @@ class Store:
                 " (SELECT max(seq) FROM witnessed) - ?2",
                 (domain, WITNESSED_PER_EPOCH_MAX),
             )
+
+        self._later(write)
 
     def witnessed(self, domain: bytes) -> list[bytes]:
         """Return the certificates of an epoch that are kept, oldest first."""

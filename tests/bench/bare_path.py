@@ -3,8 +3,10 @@
 n processes over plain TCP send the messages of the real protocol in its own encoding and do its
 cryptography, each signature made and verified once: Ed25519 observations, proposals with a quorum
 of them and the last certificate, BLS votes, one aggregate and one verification per member. Up to
-ten members, votes and observations go to everyone, beyond that to the collectors. There are no
-feeds, no aggregation of prices, nothing durable, no timeouts and no defence against anyone.
+ten members, votes and observations go to everyone, beyond that to the collectors. What was voted
+for is made durable before the vote or the proposal leaves, as no member can do without: one small
+write into a file and one fdatasync. There are no feeds, no aggregation of prices, no store, no
+journal, no encryption of the links, no timeouts and no defence against anyone.
 
     python tests/bench/bare_path.py N --rate ROUNDS_PER_SECOND --warm-up SECONDS --seconds SECONDS
 
@@ -14,9 +16,11 @@ certificate, the rounds, and the CPU milliseconds of all processes in the measur
 
 import argparse
 import json
+import os
 import socket
 import subprocess
 import sys
+import tempfile
 import time
 from collections import defaultdict
 from hashlib import sha256
@@ -62,7 +66,7 @@ def ed25519_key(member: int) -> SigningKey:
 class Member:
     """One member: what it receives, knows and sends."""
 
-    def __init__(self, me: int, n: int, interval_ms: int) -> None:
+    def __init__(self, me: int, n: int, interval_ms: int, votes: Path) -> None:
         self.me, self.n, self.q = me, n, quorum(n)
         self.interval_ms = interval_ms
         self.secret, self.identity = bls_key(me), ed25519_key(me)
@@ -79,6 +83,12 @@ class Member:
         self.certified: list[tuple[int, int, int]] = []
         """View, time of the certificate and time since the own observation (monotonic ns)."""
         self.nursery: trio.Nursery
+        self.votes = os.open(votes, os.O_WRONLY | os.O_CREAT, 0o600)
+
+    def persist(self, header: Header) -> None:
+        """Make durable what is voted for, in the place of what was before."""
+        os.pwrite(self.votes, msgspec.msgpack.encode(header), 0)
+        os.fdatasync(self.votes)
 
     def leader(self, view: int) -> int:
         return view % self.n
@@ -118,6 +128,7 @@ class Member:
         justify = self.qcs[view - 1]
         block = Block(self.header(view, payload, justify), view, bytes(32), payload, justify)
         block_id = block.header.id(DOMAIN)
+        self.persist(block.header)
         share = bytes(PopSchemeMPL.sign(self.secret, block_id))
         signature = self.identity.sign(proposal_digest(block_id)).signature
         self.send(range(self.n), Proposal(block, None, share, signature))
@@ -159,6 +170,7 @@ class Member:
             self.check_observed(observed)
         self.check_qc(block.justify)
         assert block.header == self.header(block.view, block.payload, block.justify)
+        self.persist(block.header)
         vote = bytes(PopSchemeMPL.sign(self.secret, block_id))
         collectors = {self.leader(block.view), self.leader(block.view + 1)}
         self.send(range(self.n) if self.small else collectors, Vote(block.header, vote))
@@ -258,9 +270,11 @@ def measure(n: int, rate: float, warm_up_s: float, seconds: float) -> dict[str, 
     begin_ns = start_ns + round(warm_up_s * 1e9)
     window = Window(start_ns, begin_ns, begin_ns + round(seconds * 1e9))
     members = []
+    votes = tempfile.TemporaryDirectory(prefix="didyma-bare-")
     try:
         for me, listener in enumerate(listeners):
-            job = json.dumps([me, n, round(1000 / rate), listener.fileno(), ports])
+            place = [listener.fileno(), ports, f"{votes.name}/{me}"]
+            job = json.dumps([me, n, round(1000 / rate), *place])
             members.append(
                 subprocess.Popen(
                     [sys.executable, __file__, "--member", job, msgspec.json.encode(window)],
@@ -280,6 +294,7 @@ def measure(n: int, rate: float, warm_up_s: float, seconds: float) -> dict[str, 
             member.wait()
         for listener in listeners:
             listener.close()
+        votes.cleanup()
     return {
         "n": n,
         "rounds": len({view for result in results for view in result["views"]}),
@@ -290,9 +305,9 @@ def measure(n: int, rate: float, warm_up_s: float, seconds: float) -> dict[str, 
 
 def serve(job: str, window: str) -> None:
     """Be one member's process."""
-    me, n, interval_ms, descriptor, ports = json.loads(job)
+    me, n, interval_ms, descriptor, ports, votes = json.loads(job)
     listener = socket.socket(fileno=descriptor)
-    member = Member(me, n, interval_ms)
+    member = Member(me, n, interval_ms, Path(votes))
     trio.run(member.run, listener, ports, msgspec.json.decode(window, type=Window))
 
 

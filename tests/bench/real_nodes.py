@@ -19,6 +19,7 @@ import psutil
 from node.config import ChainSection, EndpointSection
 from node.journal import Certified, Committed, Signed, read_journal
 from node.node_directory import NodeDirectory
+from node.running_epoch import first_epoch
 from testnet.deployment import PORTS_PER_NODE, Deployment, configure, make_network
 from testnet.ports import free_ports
 
@@ -26,6 +27,7 @@ NO_CHAIN = ChainSection(
     name="none", rpc_urls=["http://127.0.0.1:1"], chain_id=1, oracle="0x" + "11" * 20, publish=False
 )
 STOP_SECONDS_MAX = 10.0
+VIEW_SECONDS_MAX = 10.0
 DELAYING_PROXY = Path(__file__).with_name("delaying_proxy.py")
 
 
@@ -45,11 +47,13 @@ class Cluster:
 
     def __init__(
         self,
-        directories: Sequence[NodeDirectory],
+        deployment: Deployment,
         nodes: Sequence[subprocess.Popen[bytes]],
         exchanges: subprocess.Popen[bytes],
     ) -> None:
-        self._directories = directories
+        self._network = deployment.network
+        self._places = {member.name: place for place, member in enumerate(deployment.members)}
+        self._directories = [member.directory for member in deployment.members]
         self._nodes = nodes
         self._processes = [psutil.Process(node.pid) for node in nodes]
         self._exchanges = exchanges
@@ -91,10 +95,20 @@ class Cluster:
         cpu_ms = (ended - begun) * 1000
         return Measured(len(views), sorted(latency_ms), cpu_ms, sorted(commit_ms))
 
-    def kill(self, member: int) -> None:
-        """End a member's process without a word."""
-        self._nodes[member].kill()
-        self._nodes[member].wait()
+    def kill_leader(self) -> None:
+        """End the process of the member that leads next, without a word, as a view begins."""
+        epoch = first_epoch(self._network)
+        certified = newest = self._newest_view()
+        deadline = time.monotonic() + VIEW_SECONDS_MAX
+        while newest == certified and time.monotonic() < deadline:
+            time.sleep(0.01)
+            newest = self._newest_view()
+        leader = self._nodes[self._places[epoch.member_names[epoch.context.leader(newest + 1)]]]
+        leader.kill()
+        leader.wait()
+
+    def _newest_view(self) -> int:
+        return max(_certified(self._directories[0]), default=0)
 
     def greatest_gap_ms(self, seconds: float) -> float:
         """Return the longest time in the next seconds in which no round was certified anywhere."""
@@ -165,7 +179,7 @@ def running(
                         stderr=subprocess.STDOUT,
                     )
                 )
-        yield Cluster(directories, nodes, exchanges)
+        yield Cluster(deployment, nodes, exchanges)
     finally:
         _stop([*nodes, exchanges, *proxies])
 

@@ -157,7 +157,7 @@ def _delayed(n: int, given: argparse.Namespace) -> dict[str, float]:
             cluster.wait_for_rounds(_warm_up_rounds(rate), START_SECONDS_MAX)
             measured = cluster.measure(given.seconds)
             per_round = _per_round(measured)
-            cluster.kill(0)
+            cluster.kill_leader()
             gap_ms = cluster.greatest_gap_ms(KILLED_SECONDS)
     return {
         "n": n,
