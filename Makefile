@@ -20,8 +20,12 @@ testnet:  ## run a local network and show prices being agreed and verified on a 
 test: setup  ## run the quick tests (under 3 minutes on two cores)
 	@$(bin)/pytest -q -n 2 --dist loadfile -m "not slow" $(ARGS)
 
+# What only computes shares the cores; real processes have them to themselves.
+computing := tests/aggregation tests/consensus tests/model tests/mutants tests/simulation
+
 test-slow: setup  ## run the slow tests: real clusters, real faults, long simulations
-	@$(bin)/pytest -q -m slow $(ARGS)
+	@$(bin)/pytest -q -n 2 --dist worksteal -m slow $(computing) $(ARGS)
+	@$(bin)/pytest -q -m slow $(computing:%=--ignore=%) $(ARGS)
 
 # As in: make simulate SEED=17 TRACE=1 (show one again), make simulate COUNT=1000000 (a long run).
 N ?= 4
