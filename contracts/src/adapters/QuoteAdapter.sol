@@ -21,7 +21,9 @@ contract QuoteAdapter is FeedAdapter {
 
     uint256 private constant TOKEN_DECIMALS_MAX = 36;
     uint256 private constant ISO_4217_MAX = 999;
-    uint160 private constant DOLLAR = 840;
+    /// Symbols and codes of ISO 4217, of the currencies that can be checked to be what the feed means.
+    bytes private constant CURRENCIES =
+        "AUD036BRL986CAD124CHF756CNY156EUR978GBP826HKD344INR356JPY392KRW410MXN484SGD702TRY949USD840";
     /// ERC-7528.
     address private constant ETHER = 0xEeeeeEeeeEeEeeEeEeEeeEEEeeeeEeeeeeeeEEeE;
     address private constant BITCOIN = 0xbBbBBBBbbBBBbbbBbbBbbbbBBbBbbbbBbBbbBBbB;
@@ -75,8 +77,9 @@ contract QuoteAdapter is FeedAdapter {
     function _decimalsOf(address asset, string memory symbol) private view returns (uint256 decimals_) {
         if (asset == ETHER) return _known(asset, symbol, "ETH", 18);
         if (asset == BITCOIN) return _known(asset, symbol, "BTC", 8);
-        if (asset == address(DOLLAR)) return _known(asset, symbol, "USD", 18);
-        if (asset != address(0) && uint160(asset) <= ISO_4217_MAX) return 18;
+        if (asset != address(0) && uint160(asset) <= ISO_4217_MAX) {
+            return _known(asset, symbol, _currencyOf(uint160(asset)), 18);
+        }
         (bool done, bytes memory output) = asset.staticcall(abi.encodeWithSignature("decimals()"));
         if (!done || output.length != 32) revert NoDecimals(asset);
         decimals_ = abi.decode(output, (uint256));
@@ -94,5 +97,18 @@ contract QuoteAdapter is FeedAdapter {
             revert AnotherAsset(asset, symbol);
         }
         return decimals_;
+    }
+
+    /// Returns the symbol of a currency, or nothing if the code is not in the list.
+    function _currencyOf(uint256 code) private pure returns (string memory) {
+        bytes memory list = CURRENCIES;
+        for (uint256 i; i < list.length; i += 6) {
+            uint256 digits = uint256(uint8(list[i + 3])) * 100 + uint256(uint8(list[i + 4])) * 10
+                + uint8(list[i + 5]);
+            if (digits - 111 * 48 == code) {
+                return string(abi.encodePacked(list[i], list[i + 1], list[i + 2]));
+            }
+        }
+        return "";
     }
 }
