@@ -3,6 +3,7 @@ pragma solidity 0.8.37;
 
 import {IFeedReader} from "../IFeedReader.sol";
 import {Reason} from "../IOracle.sol";
+import {Reads} from "../libraries/Reads.sol";
 import {Answers} from "../libraries/Words.sol";
 
 /// The feed has no answer that this adapter passes on: `reason` is that of `tryRead`; none with status 2
@@ -64,11 +65,11 @@ abstract contract FeedAdapter {
         view
         returns (bool fit, uint256 price, uint256 confidencePpm, uint256 observedAtMs)
     {
-        uint8 reason;
-        uint8 status;
+        uint256 reason;
+        uint256 status;
         (reason, price, confidencePpm, status, observedAtMs) =
-            reader.tryRead(feed, maxAgeSeconds, maxConfidencePpm);
-        fit = reason == uint8(Reason.None) && _isPassedOn(price, status);
+            Reads.tryRead(reader, feed, maxAgeSeconds, maxConfidencePpm);
+        fit = reason == uint256(Reason.None) && _isPassedOn(price, status);
     }
 
     /// Returns the answer, or reverts.
@@ -77,23 +78,25 @@ abstract contract FeedAdapter {
         view
         returns (uint256 price, uint256 confidencePpm, uint256 observedAtMs)
     {
-        uint8 reason;
-        uint8 status;
+        uint256 reason;
+        uint256 status;
         (reason, price, confidencePpm, status, observedAtMs) =
-            reader.tryRead(feed, maxAgeSeconds, maxConfidencePpm);
-        if (reason != uint8(Reason.None) || !_isPassedOn(price, status)) {
-            revert Unfit(feed, Reason(reason), status, observedAtMs);
+            Reads.tryRead(reader, feed, maxAgeSeconds, maxConfidencePpm);
+        if (reason != uint256(Reason.None) || !_isPassedOn(price, status)) {
+            revert Unfit(feed, Reason(reason), uint8(status), observedAtMs);
         }
     }
 
-    function _isPassedOn(uint256 price, uint8 status) private pure returns (bool) {
+    function _isPassedOn(uint256 price, uint256 status) private pure returns (bool) {
         return (status == Answers.LIVE || status == Answers.DEGRADED) && price <= PRICE_MAX;
     }
 
     /// Returns an observation time in Unix seconds, never later than the block's.
     function _seconds(uint256 observedAtMs) internal view returns (uint256) {
-        uint256 observedAt = observedAtMs / 1000;
-        return observedAt < block.timestamp ? observedAt : block.timestamp;
+        unchecked {
+            uint256 observedAt = observedAtMs / 1000;
+            return observedAt < block.timestamp ? observedAt : block.timestamp;
+        }
     }
 
     /// Returns the pair with this between its two names.

@@ -1,9 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 pragma solidity 0.8.37;
 
+import {IFeedReader} from "../IFeedReader.sol";
 import {Claim, FinalProof, IOracle, Place, Reason, Update} from "../IOracle.sol";
 import {Certificates} from "../libraries/Certificates.sol";
 import {Places} from "../libraries/Places.sol";
+import {Reads} from "../libraries/Reads.sol";
 import {Answer, Answers, Words} from "../libraries/Words.sol";
 import {Limits, OutOfRange, Unfit} from "./FeedAdapter.sol";
 
@@ -243,12 +245,17 @@ contract PythAdapter {
 
     function _priceOf(bytes32 id, uint32 maxAge) private view returns (Price memory) {
         uint16 feed = _feedOf(id);
-        (uint8 reason, uint256 price, uint256 confidencePpm, uint8 status, uint256 observedAtMs) =
-            oracle.tryRead(feed, maxAge, maxConfidencePpm);
-        if (reason != uint8(Reason.None)) {
-            if (reason == uint8(Reason.UnknownFeed)) revert PriceFeedNotFound();
-            if (reason == uint8(Reason.Stale)) revert StalePrice();
-            revert Unfit(feed, Reason(reason), status, observedAtMs);
+        (
+            uint256 reason,
+            uint256 price,
+            uint256 confidencePpm,
+            uint256 status,
+            uint256 observedAtMs
+        ) = Reads.tryRead(IFeedReader(address(oracle)), feed, maxAge, maxConfidencePpm);
+        if (reason != uint256(Reason.None)) {
+            if (reason == uint256(Reason.UnknownFeed)) revert PriceFeedNotFound();
+            if (reason == uint256(Reason.Stale)) revert StalePrice();
+            revert Unfit(feed, Reason(reason), uint8(status), observedAtMs);
         }
         return _passedOn(feed, price, confidencePpm, status, observedAtMs);
     }
@@ -258,11 +265,11 @@ contract PythAdapter {
         uint16 feed,
         uint256 price,
         uint256 confidencePpm,
-        uint8 status,
+        uint256 status,
         uint256 observedAtMs
     ) private view returns (Price memory) {
         if (status != Answers.LIVE && status != Answers.DEGRADED) {
-            revert Unfit(feed, Reason.None, status, observedAtMs);
+            revert Unfit(feed, Reason.None, uint8(status), observedAtMs);
         }
         unchecked {
             // An answer's price takes 48 bits, its confidence fewer than 24.
@@ -412,15 +419,19 @@ contract PythAdapter {
             (,, decimals,,,,) = oracle.feed(feed);
             return decimals;
         }
-        uint256 table = feed < 64
-            ? (feed < 32 ? _decimals0 : _decimals1)
-            : (feed < 96 ? _decimals2 : _decimals3);
-        return uint8(table >> (8 * (31 - (feed & 31))));
+        unchecked {
+            uint256 table = feed < 64
+                ? (feed < 32 ? _decimals0 : _decimals1)
+                : (feed < 96 ? _decimals2 : _decimals3);
+            return uint8(table >> (8 * (31 - (feed & 31))));
+        }
     }
 
     /// Returns an observation time in Unix seconds, never later than the block's.
     function _seconds(uint256 observedAtMs) private view returns (uint256) {
-        uint256 observedAt = observedAtMs / 1000;
-        return observedAt < block.timestamp ? observedAt : block.timestamp;
+        unchecked {
+            uint256 observedAt = observedAtMs / 1000;
+            return observedAt < block.timestamp ? observedAt : block.timestamp;
+        }
     }
 }
