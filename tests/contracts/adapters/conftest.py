@@ -28,11 +28,13 @@ LIMITS = (60, 5_000)
 
 @cache
 def artifact(name: str) -> dict[str, Any]:
-    path = ARTIFACTS / f"{name}.json"
-    if not path.exists():
-        return abi.artifact(name)
-    loaded: dict[str, Any] = json.loads(path.read_text("utf-8"))
-    return loaded
+    """Return a contract's artifact: the tests', other projects', or what is shipped."""
+    for folder in (ARTIFACTS, ARTIFACTS / "consumers"):
+        path = folder / f"{name}.json"
+        if path.exists():
+            loaded: dict[str, Any] = json.loads(path.read_text("utf-8"))
+            return loaded
+    return abi.artifact(name)
 
 
 def type_of(parameter: dict[str, Any]) -> str:

@@ -127,7 +127,9 @@ def test_a_price_that_eight_decimals_cannot_tell_is_refused(market: Any, kit: An
     assert adapter.refusal("latestAnswer") == "TooCoarse(0, 5000)"
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(
+    max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
 @given(
     decimals=st.integers(0, 18),
     price=st.integers(1, 2**96 - 1) | st.integers(1, 2**48 - 1),

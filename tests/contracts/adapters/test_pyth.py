@@ -71,9 +71,7 @@ def test_pyth_btc_2021_price_exponent_and_confidence_are_one_number(
     assert 0 <= conf * 10**6 - price * (mantissa << exponent) < 10**6
 
 
-def test_ids_name_a_feed_of_this_network_and_nothing_else(
-    market: Any, kit: Any, pyth: Any
-) -> None:
+def test_ids_name_a_feed_of_this_network_and_nothing_else(market: Any, kit: Any, pyth: Any) -> None:
     market.push(*[kit.answer(10**10)] * 4)
     for feed, pair in enumerate((("BTC", "USD"), ("ETH", "USD"), ("CBETH", "ETH"))):
         assert pyth.call("priceIdOf", *pair) == id_of(market, feed)
@@ -227,9 +225,7 @@ def test_parsing_believes_only_what_a_quorum_of_the_current_epoch_certified(
     update = report.update(BTC)
 
     def refusal(changed: client.Update) -> str:
-        text: str = pyth.refusal(
-            "parsePriceFeedUpdates", [encoded(changed)], [btc], 0, UINT64_MAX
-        )
+        text: str = pyth.refusal("parsePriceFeedUpdates", [encoded(changed)], [btc], 0, UINT64_MAX)
         return text.split("(")[0]
 
     certificate, (claim,) = update.certificate, update.claims
@@ -258,7 +254,7 @@ def test_parsing_believes_only_what_a_quorum_of_the_current_epoch_certified(
 
 
 def chained(market: Any, kit: Any, start_ms: int, *answers: int) -> tuple[list[Header], list[Any]]:
-    """Headers and blocks of consecutive views, a second and a half apart, from the epoch's genesis."""
+    """Headers and blocks of consecutive views from the epoch's genesis, 1.5 s apart."""
     committee = market.oracle.committee
     genesis = Header(0, 0, bytes(32), genesis_id(committee.domain, bytes(32), b"\x59" * 32))
     headers, blocks = [genesis], []

@@ -115,6 +115,6 @@ def test_an_amount_is_the_exact_one_rounded_down_or_does_not_fit(
     pair = (a, b) if forward else (b, a)
     expected = int(amount * exact if forward else amount / exact)
     if expected > UINT256_MAX:
-        assert quotes.refusal("getQuote", amount, *pair).startswith(("Overflow(", "0x"))
+        assert quotes.refusal("getQuote", amount, *pair).startswith("Overflow(")
     else:
         assert quotes.call("getQuote", amount, *pair) == expected
