@@ -9,6 +9,8 @@ import {FeedAdapter, Limits} from "./FeedAdapter.sol";
 /// strictly increase, one id never names two answers, and nothing has to be stored to number them; the next
 /// id is not the last plus one. The newest round can always be had. An older one can if somebody
 /// called `retain` while it was the newest; it then can for ever, for nobody can push it out.
+/// On a feed that is derived from two, a report is known by the older time of its legs: until that moves on,
+/// the newest answer may still change under its id. What is retained does not.
 contract ChainlinkAdapter is FeedAdapter {
     /// @notice A round was retained.
     event AnswerUpdated(int256 indexed current, uint256 indexed roundId, uint256 updatedAt);

@@ -106,6 +106,19 @@ def test_the_worse_leg_decides(settable: Callable[..., Any], beside: Any) -> Non
     assert rate.call("latest", 0)[2] == 9
 
 
+@pytest.mark.parametrize("name", ["CrossRate", "InverseFeed", "SequencerGate", "SettableReader"])
+def test_what_is_read_like_an_oracle_has_its_selectors_and_types(beside: Any, name: str) -> None:
+    def reads(contract: str) -> dict[str, Any]:
+        return {
+            entry["name"]: (beside.types_of(entry["inputs"]), beside.types_of(entry["outputs"]))
+            for entry in beside.artifact(contract)["abi"]
+            if entry.get("name") in ("read", "tryRead", "latest", "feed")
+        }
+
+    assert len(reads("Oracle")) == 4
+    assert reads(name) == reads("Oracle")
+
+
 def test_either_leg_s_age_counts(settable: Callable[..., Any], beside: Any) -> None:
     reader = settable(("ETH", "USD", 8), ("BTC", "USD", 8))
     rate = beside.create(reader.chain, "CrossRate", (reader.address, 0), (reader.address, 1), 8)
