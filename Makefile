@@ -1,6 +1,6 @@
 # Each target does all the set-up that it needs; `make help` lists them.
 .DEFAULT_GOAL := help
-.PHONY: help setup testnet test test-slow simulate mutants lint format bench bench-gas model contracts \
+.PHONY: help setup testnet test test-slow simulate mutants lint format bench bench-gas bench-adapters model contracts \
 	contracts-check constraints clean
 
 bin := .venv/bin
@@ -57,6 +57,9 @@ bench: setup  ## measure rounds against the bare protocol, in one run
 
 bench-gas: setup  ## measure what every path of the Oracle costs (ARGS=--write: the snapshot)
 	@$(bin)/python tests/bench/gas.py $(ARGS)
+
+bench-adapters: setup  ## measure what a read through each adapter costs (ARGS=--write: the snapshot)
+	@$(bin)/python tests/bench/adapters.py $(ARGS)
 
 model: setup  ## prove the rules of the consensus with z3 (ARGS=--spec: and with TLC)
 	@$(bin)/python -m testnet.model $(ARGS)

@@ -28,8 +28,13 @@ const settings = {
 const tests = join(here, "..", "tests", "contracts");
 const targets = [
   { source: "src/Oracle.sol", name: "Oracle", folder: join(here, "artifacts") },
+  ...["ChainlinkAdapter", "ChronicleAdapter", "PythAdapter", "QuoteAdapter"].map((name) => (
+    { source: `src/adapters/${name}.sol`, name, folder: join(here, "artifacts") })),
+  ...["CrossRate", "InverseFeed", "SequencerGate"].map((name) => (
+    { source: `src/derived/${name}.sol`, name, folder: join(here, "artifacts") })),
   { source: "solidity/Harness.sol", name: "Harness", folder: join(tests, "artifacts") },
-  { source: "solidity/Batch.sol", name: "Batch", folder: join(tests, "artifacts") },
+  ...["Batch", "SettableReader", "SettableUptime"].map((name) => (
+    { source: `solidity/${name}.sol`, name, folder: join(tests, "artifacts") })),
   { source: "src/examples/Consumer.sol", name: "Consumer", folder: join(tests, "artifacts") },
 ];
 
