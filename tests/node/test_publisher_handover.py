@@ -332,3 +332,27 @@ def test_each_transaction_fits_a_block(block_gas: int, members: int) -> None:
         calls += 1
     assert calls == -(-5 // members)
     assert succession.call(registered, block_gas).purpose is Step.HANDOVER
+
+
+def test_the_gas_that_is_allowed_is_enough() -> None:
+    """With members and feeds that are all new to the chain, which costs the most."""
+    chain = EvmChain()
+    oracle = chain.deploy(
+        epochs.encode_deploy(
+            name="test", configuration_hash=FIRST.configuration.hash, max_future_ms=3_600_000
+        )
+    )
+    for calldata in (
+        *epochs.encode_register(FIRST.configuration.members, FIRST.proofs),
+        epochs.encode_open(FIRST.configuration, FIRST.table),
+    ):
+        assert chain.transact(oracle, calldata, gas=2**24).succeeded
+    pairs = ("BTC", "ETH", *(f"A{number}" for number in range(38)))
+    large = Committee(1, range(50, 70), pairs, FIRST)
+    succession = large.succession(FIRST)
+    for registered in ([False] * 20, [True] * 20):
+        call = succession.call(registered, 30_000_000)
+        receipt = chain.transact(oracle, call.calldata, gas=call.gas)
+        assert receipt.succeeded
+        assert receipt.gas_used > call.gas // 2
+    assert client.decode_integer(chain.call(oracle, client.encode_getter("epoch"))) == 1
