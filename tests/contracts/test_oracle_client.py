@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from decimal import Decimal
 from typing import Any
 
+import msgspec
 import pytest
 from aiohttp import web
 from blspy import G2Element
@@ -19,6 +20,7 @@ from contracts.node_api import CertifiedReport, NodeApi, NodeRefused
 from contracts.oracle_client import Oracle, deploy
 from contracts.rpc import HttpRpc, RpcUnreachable, web3_rpc
 from contracts.transactions import NotMined, Sender
+from node.api.proofs import proof_document
 from node.report import Report, answers_of, report_to_json
 from testnet.chain.evm import EvmChain
 from testnet.chain.server import serve
@@ -325,3 +327,24 @@ def test_a_node_without_the_report_is_told_with_its_own_words() -> None:
             assert "secret" not in str(told.value)
 
     asyncio.run(main())
+
+
+def test_the_calldata_that_a_node_gives_work_on_the_chain(
+    oracle: Any, committee: Any, kit: Any
+) -> None:
+    _, document = document_of(committee, kit)
+    proof = msgspec.json.decode(proof_document(msgspec.json.encode(document), "A1/USD,A3/USD"))
+    calldata = {
+        name: [bytes.fromhex(text[2:]) for text in ([given] if isinstance(given, str) else given)]
+        for name, given in proof["calldata"].items()
+    }
+    for name in ("post", "prove", "push"):
+        for data in calldata[name]:
+            receipt = oracle.send(data)
+            assert receipt.succeeded
+            assert int.from_bytes(receipt.output[:32], "big") == 1, name
+    assert [oracle.latest(feed).price for feed in (1, 3)] == [1001, 1003]
+    other = kit.deploy(committee)
+    receipt = other.send(calldata["update"][0])
+    assert int.from_bytes(receipt.output, "big") == 2
+    assert [other.latest(feed).price for feed in range(4)] == [1000, 1001, 1002, 1003]
