@@ -2,10 +2,13 @@
 pragma solidity ^0.8.20;
 
 import {
+    Block,
     Certificate,
     Claim,
     Configuration,
     FeedRecord,
+    FinalProof,
+    Header,
     IOracle,
     Member,
     Place,
@@ -156,17 +159,40 @@ contract OracleKit {
     function reportBy(uint256 signers, uint64 observedAtMs) public returns (Report memory made) {
         made.words = TestReports.pack(_answers);
         made.certificate.link = keccak256(abi.encode("test kit", ++_view));
-        uint256 sum;
-        for (uint256 i; i < MEMBERS; ++i) {
-            if (signers >> i & 1 == 1) sum = addmod(sum, _secret(i), TestSigning.ORDER);
-        }
         bytes32 root = TestReports.root(made.words);
         bytes32 id =
             TestReports.headerId(domain, _view, observedAtMs, root, made.certificate.link);
-        made.certificate.signature = TestSigning.sign(sum, id);
+        made.certificate.signature = _sign(signers, id);
         made.certificate.place =
             Place.wrap(uint256(_view) << 192 | uint256(observedAtMs) << 128 | uint128(signers));
         if (observedAtMs > _observedAt) _observedAt = observedAtMs;
+    }
+
+    /// @notice Returns what `firstAfter` and `finalAnswer` take: what was agreed, in a final report.
+    /// @param previousAtMs When the final report before it was observed: `firstAfter` takes moments from
+    /// then on, and below `observedAtMs`.
+    /// @param observedAtMs When it was observed, Unix milliseconds.
+    function finalReport(uint16 feed, uint64 previousAtMs, uint64 observedAtMs)
+        external
+        returns (FinalProof memory proof, Claim memory answer)
+    {
+        Report memory unsigned;
+        unsigned.words = TestReports.pack(_answers);
+        answer = claim(unsigned, feed);
+        bytes32 root = TestReports.root(unsigned.words);
+        proof.parent = Header(++_view, previousAtMs, root, keccak256(abi.encode("test kit", _view)));
+        bytes32 id = TestReports.headerId(domain, _view, previousAtMs, root, proof.parent.link);
+        // The report and its child, of which the second is certified.
+        proof.blocks = new Block[](2);
+        for (uint64 i; i < 2; ++i) {
+            Block memory block_ = Block(_view + 1, observedAtMs + i, root, _view + 1, 0, 0);
+            bytes32 link = TestReports.linkOf(id, _view, block_);
+            id = TestReports.headerId(domain, ++_view, observedAtMs + i, root, link);
+            proof.blocks[i] = block_;
+        }
+        proof.signers = ALL;
+        proof.signature = _sign(ALL, id);
+        if (observedAtMs >= _observedAt) _observedAt = observedAtMs + 1;
     }
 
     /// @notice Pushes a report, as a transmitter would.
@@ -221,6 +247,14 @@ contract OracleKit {
     /// @notice Returns the block's time in Unix milliseconds.
     function nowMs() public view returns (uint64) {
         return uint64(block.timestamp * 1000);
+    }
+
+    function _sign(uint256 signers, bytes32 digest) private view returns (uint256[6] memory) {
+        uint256 sum;
+        for (uint256 i; i < MEMBERS; ++i) {
+            if (signers >> i & 1 == 1) sum = addmod(sum, _secret(i), TestSigning.ORDER);
+        }
+        return TestSigning.sign(sum, digest);
     }
 
     function _secret(uint256 member) private pure returns (uint256) {

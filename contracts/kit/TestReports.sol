@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 pragma solidity ^0.8.20;
 
-import {Configuration, FeedRecord, Member, Timing} from "../src/IOracle.sol";
+import {Block, Configuration, FeedRecord, Member, Timing} from "../src/IOracle.sol";
 
 /// @title What a report is made of, for tests
 /// @notice Answers in words, the tree over them, and what is hashed, in plain Solidity.
@@ -78,6 +78,24 @@ library TestReports {
         returns (bytes32)
     {
         return keccak256(abi.encodePacked(uint8(0x03), domain, view_, observedAt, root_, link));
+    }
+
+    /// Returns the link of a block below its parent.
+    function linkOf(bytes32 parentId, uint64 parentView, Block memory block_)
+        internal
+        pure
+        returns (bytes32)
+    {
+        return keccak256(
+            abi.encodePacked(
+                uint8(0x04),
+                parentId,
+                parentView,
+                block_.height,
+                block_.stateDigest,
+                block_.payloadDigest
+            )
+        );
     }
 
     /// Returns what a member signs to take part in a network.

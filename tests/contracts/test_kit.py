@@ -15,15 +15,25 @@ from aggregation.encoding import UNAVAILABLE_ANSWER, encode_answer, pack_words
 from aggregation.status import Status
 from consensus.digests import keccak
 from contracts import client, epochs
-from contracts.abi import bytecode
+from contracts.abi import artifact, bytecode
 from contracts.points import decompress_g2
-from testnet.chain.evm import EvmChain, Receipt
+from testnet.chain.evm import EvmChain, Receipt, Reverted
 
 ORDER = 0x73EDA753299D7D483339D80809A1D80553BDA402FFFE5BFEFFFFFFFF00000001
 CHAIN_TIME = 1_700_000_000
 NOW_MS = CHAIN_TIME * 1000
 ARTIFACT = json.loads((Path(__file__).parent / "artifacts" / "OracleKit.json").read_text())
 LIVE, CARRIED, DEGRADED, HALTED = 1, 2, 3, 4
+
+
+IORACLE = Web3().eth.contract(abi=artifact("Oracle")["abi"])
+
+
+def outputs_of(function: str) -> list[dict[str, Any]]:
+    outputs: list[dict[str, Any]] = next(
+        entry for entry in ARTIFACT["abi"] if entry.get("name") == function
+    )["outputs"]
+    return outputs
 
 
 @dataclass
@@ -42,8 +52,7 @@ class Kit:
     def ask(self, function: str, *arguments: Any) -> Any:
         data = bytes.fromhex(self.contract.encode_abi(function, list(arguments))[2:])
         output = self.chain.call(self.address, data)
-        outputs = next(e for e in ARTIFACT["abi"] if e.get("name") == function)["outputs"]
-        types = [self._type(one) for one in outputs]
+        types = [self._type(one) for one in outputs_of(function)]
         (value,) = Web3().codec.decode(types, output)
         return value
 
@@ -223,6 +232,31 @@ def test_what_a_quorum_did_not_sign_is_refused_as_by_any_oracle(kit: Kit) -> Non
     calldata[-1] ^= 1
     receipt = kit.chain.transact(kit.oracle, bytes(calldata))
     assert "BadSignature" in str(client.decode_error(receipt.output))
+
+
+def test_final_reports_settle_as_the_network_s_do(kit: Kit) -> None:
+    kit.send("agree", 1, 3_000 * 10**8, 500, LIVE)
+    made = kit.send("finalReport", 1, NOW_MS - 4_000, NOW_MS - 3_000)
+    assert made.succeeded
+    types = [kit._type(one) for one in outputs_of("finalReport")]
+    proof, claim = Web3().codec.decode(types, made.output)
+    for moment, first in ((4_001, False), (4_000, True), (3_001, True), (3_000, False)):
+        asked = IORACLE.encode_abi("firstAfter", [NOW_MS - moment, proof, claim])
+        call = bytes.fromhex(asked[2:])
+        if first:
+            words = kit.chain.call(kit.oracle, call)
+            assert client.abi.decode(["uint64", "uint64", "uint256"], words) == [
+                NOW_MS - 4_000,
+                NOW_MS - 3_000,
+                3_000 * 10**8,
+            ]
+        else:
+            with pytest.raises(Reverted) as refused:
+                kit.chain.call(kit.oracle, call)
+            assert "NotFirstAfter" in client.describe_error(refused.value.data)
+    # The next report is later than what was final.
+    assert kit.send("setPrice", 1, 3_001 * 10**8).succeeded
+    assert kit.read(1)[0] == 3_001 * 10**8
 
 
 def test_feeds_of_ones_own(kit: Kit) -> None:
