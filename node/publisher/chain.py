@@ -19,7 +19,7 @@ from node.publisher.rpc import Endpoint, RpcError, RpcFailure
 from node.publisher.settings import ChainSettings
 from node.publisher.stages import transmitter_order
 from node.publisher.status import ChainStatus
-from node.publisher.succession import Succession
+from node.publisher.succession import Handing, Succession
 from node.publisher.terms import EpochTerms
 from node.publisher.triggers import Due, Stored, Trigger, answers_in, due
 from node.report import Report
@@ -76,7 +76,8 @@ class ChainPublisher:
         self._look: Look | None = None
         self._looked_at = 0.0
         self._stored: Stored | None = None
-        self._registered: tuple[bool, ...] = ()
+        self._registered: tuple[int, tuple[bool, ...]] | None = None
+        """An epoch, and which of its members the chain knows."""
         self._due_at = 0.0
         self._due_key: tuple[int, int] | None = None
         self._pending: Pending | None = None
@@ -242,7 +243,7 @@ class ChainPublisher:
     def _until_next_look(self) -> Wait:
         return Wait(self._looked_at + self._poll_s() - time.monotonic())
 
-    def _work(self) -> Succession | tuple[Report, Due] | None:
+    def _work(self) -> Handing | tuple[Report, Due] | None:
         """Return what is due on this chain: the next epoch before any report."""
         contract = self._contract
         succession = self._succession()
@@ -256,7 +257,11 @@ class ChainPublisher:
                 "deploy another"
             )
             return None
-        return succession
+        if self._registered is None or self._registered[0] != succession.epoch:
+            # The epoch began after the last look, or during it.
+            self._looked_at = 0.0
+            return None
+        return Handing(succession, self._registered[1])
 
     def _succession(self) -> Succession | None:
         """Return how the Oracle's epoch is followed by the next, if that has begun."""
@@ -288,12 +293,12 @@ class ChainPublisher:
             return None if found is None else (report, found)
         return None
 
-    def _turn(self, work: Succession | tuple[Report, Due], now: float) -> float:
+    def _turn(self, work: Handing | tuple[Report, Due], now: float) -> float:
         """Return when this node's stage begins for what is stored now (monotonic seconds)."""
         stored = self._stored
         assert stored is not None
-        if isinstance(work, Succession):
-            key = (stored.epoch, work.stage_key(self._registered))
+        if isinstance(work, Handing):
+            key = (stored.epoch, work.stage_key)
         else:
             key = (stored.epoch, stored.view)
         if self._due_key != key:
@@ -324,7 +329,8 @@ class ChainPublisher:
         succession = self._succession()
         if succession is not None:
             members = succession.configuration.members
-            self._registered = await self._oracle.registered(self._endpoint, members)
+            known = await self._oracle.registered(self._endpoint, members)
+            self._registered = succession.epoch, known
         await self._read_stored(look)
         self._look, self._looked_at = look, time.monotonic()
         dry = look.balance_wei < self._settings.min_balance_wei
@@ -368,12 +374,12 @@ class ChainPublisher:
 
     # Sending.
 
-    async def _call(self, work: Succession | tuple[Report, Due]) -> Call:
+    async def _call(self, work: Handing | tuple[Report, Due]) -> Call:
         """Return the call that does what is due."""
-        if isinstance(work, Succession):
+        if isinstance(work, Handing):
             assert self._look is not None
             # Many proofs are unpacked, which takes a while.
-            return await asyncio.to_thread(work.call, self._registered, self._look.block_gas)
+            return await asyncio.to_thread(work.call, self._look.block_gas)
         report, found = work
         certificate = client.certificate_of(
             report.epoch, report.header, report.bitmap, report.signature

@@ -4,7 +4,6 @@ A committee may be too large to be registered in one transaction, so what is lef
 the chain each time. Whatever other transmitters did meanwhile is not done again.
 """
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -26,7 +25,7 @@ _HANDOVER_PER_MEMBER: Final = 60_000
 _HANDOVER_PER_FEED: Final = 28_000
 
 _VIEWS: Final = 1 << 32
-"""No view on a chain is as great; see `Succession.stage_key`."""
+"""No view on a chain is as great; see `Handing.stage_key`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,40 +41,50 @@ class Succession:
     proofs: tuple[epochs.MemberProof, ...]
     certificate: HandoverCertificate
 
-    def stage_key(self, registered: Sequence[bool]) -> int:
-        """Return what stands for a view in the order of the transmitters.
+
+@dataclass(frozen=True, slots=True)
+class Handing:
+    """What is left of a succession on a chain that knows some of the members."""
+
+    succession: Succession
+    registered: tuple[bool, ...]
+
+    @property
+    def stage_key(self) -> int:
+        """What stands for a view in the order of the transmitters.
 
         It changes with each step that is done, so the next one begins with another transmitter's
         turn, whoever was too slow or could not pay.
         """
-        return _VIEWS + sum(registered)
+        return _VIEWS + sum(self.registered)
 
-    def call(self, registered: Sequence[bool], block_gas: int) -> Call:
+    def call(self, block_gas: int) -> Call:
         """Return the next call, which fits a block of so much gas. Takes milliseconds a member.
 
         Raises `ValueError` if a proof or the certificate is no point.
         """
+        this = self.succession
         gas_max = min(block_gas, TRANSACTION_GAS_MAX)
-        members = self.configuration.members
-        missing = [i for i, known in enumerate(registered) if not known]
+        members = this.configuration.members
+        missing = [i for i, known in enumerate(self.registered) if not known]
         if not missing:
             gas = (
                 _HANDOVER_FIXED
                 + _HANDOVER_PER_MEMBER * len(members)
-                + _HANDOVER_PER_FEED * self.table.count
+                + _HANDOVER_PER_FEED * this.table.count
             )
             terms = epochs.HandoverTerms(
-                self.certificate.deciding_id,
-                self.certificate.observed_at_ms,
-                int.from_bytes(self.certificate.bitmap, "big"),
-                decompress_g2(self.certificate.aggregate),
+                this.certificate.deciding_id,
+                this.certificate.observed_at_ms,
+                int.from_bytes(this.certificate.bitmap, "big"),
+                decompress_g2(this.certificate.aggregate),
             )
-            calldata = epochs.encode_handover(self.epoch, self.configuration, self.table, terms)
+            calldata = epochs.encode_handover(this.epoch, this.configuration, this.table, terms)
             return Call(Step.HANDOVER, calldata, min(gas, gas_max))
         most = (gas_max - _REGISTER_FIXED) // _REGISTER_PER_MEMBER
         part = missing[: max(1, min(most, epochs.REGISTRATIONS_PER_CALL))]
         (calldata,) = epochs.encode_register(
-            [members[i] for i in part], [self.proofs[i] for i in part]
+            [members[i] for i in part], [this.proofs[i] for i in part]
         )
         gas = min(_REGISTER_FIXED + _REGISTER_PER_MEMBER * len(part), gas_max)
         return Call(Step.REGISTRATION, calldata, gas)

@@ -30,6 +30,7 @@ from contracts import client, epochs
 from contracts.points import decompress_g1
 from node.publisher import ChainSettings, ChainStatus, EpochTerms, Publisher, Succession
 from node.publisher.call import Step
+from node.publisher.succession import Handing
 from node.report import Report, answers_of
 from testnet.chain.evm import EvmChain
 from testnet.chain.server import ChainServer, serve
@@ -316,7 +317,7 @@ def test_each_transaction_fits_a_block(block_gas: int, members: int) -> None:
     succession = SECOND.succession(FIRST)
     registered, calls = [False] * 5, 0
     while not all(registered):
-        call = succession.call(registered, block_gas)
+        call = Handing(succession, tuple(registered)).call(block_gas)
         assert call.purpose is Step.REGISTRATION
         assert call.gas <= min(block_gas, 2**24)
         first = registered.index(False)
@@ -331,7 +332,7 @@ def test_each_transaction_fits_a_block(block_gas: int, members: int) -> None:
             registered[index] = True
         calls += 1
     assert calls == -(-5 // members)
-    assert succession.call(registered, block_gas).purpose is Step.HANDOVER
+    assert Handing(succession, tuple(registered)).call(block_gas).purpose is Step.HANDOVER
 
 
 def test_the_gas_that_is_allowed_is_enough() -> None:
@@ -351,7 +352,7 @@ def test_the_gas_that_is_allowed_is_enough() -> None:
     large = Committee(1, range(50, 70), pairs, FIRST)
     succession = large.succession(FIRST)
     for registered in ([False] * 20, [True] * 20):
-        call = succession.call(registered, 30_000_000)
+        call = Handing(succession, tuple(registered)).call(30_000_000)
         receipt = chain.transact(oracle, call.calldata, gas=call.gas)
         assert receipt.succeeded
         assert receipt.gas_used > call.gas // 2
