@@ -14,7 +14,7 @@ from aggregation.status import Status
 from aggregation.table import FEEDS_PER_WORD
 from consensus.messages import Header
 from contracts import client
-from contracts.rpc import octets
+from contracts.rpc import bounded_json, octets
 
 ANSWER_BYTES_MAX: Final = 1 << 22
 _FEEDS_PER_PAIR: Final = 2
@@ -113,10 +113,8 @@ class NodeApi:
             raise RuntimeError("use NodeApi as an async context manager: `async with NodeApi(url)`")
         try:
             async with self._session.get(self._url + path, params=query) as response:
-                if (response.content_length or 0) > ANSWER_BYTES_MAX:
-                    raise NodeRefused(f"{self._url}{path}: the answer is too long")
-                body = await response.json(content_type=None)
-        except (aiohttp.ClientError, TimeoutError, ValueError) as error:
+                body = await bounded_json(response, ANSWER_BYTES_MAX)
+        except (aiohttp.ClientError, TimeoutError, ValueError, RecursionError) as error:
             raise NodeRefused(
                 f"{self._url}{path}: no answer ({type(error).__name__}); is this the address of a "
                 "node's public API?"

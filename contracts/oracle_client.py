@@ -10,24 +10,29 @@ refuses comes as an exception of `contracts.errors`, before anything is paid.
 """
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
-from typing import Any, Final
+from typing import Final, TypeVar
 
 from aggregation.status import Status
 from aggregation.table import FeedTable
 from consensus.committee import Configuration
 from contracts import client, epochs
-from contracts.client import FeedDescription, PostedReport, Reason, StoredPlace
+from contracts.client import FeedDescription, PostedReport, Reason, StoredAnswer, StoredPlace
 from contracts.epochs import CommitteeDescription, MemberProof
 from contracts.errors import OracleError, ReportRefused
 from contracts.node_api import CertifiedReport
-from contracts.rpc import Rpc, RpcRefused, RpcUnreachable, octets
+from contracts.rpc import Rpc, RpcRefused, RpcUnreachable, checked, octets
 from contracts.transactions import LocalAccount, Receipt, Sender, refusal
+
+FEEDS_MAX: Final = 383
+"""No Oracle has more."""
 
 _AT_ONCE: Final = 16
 _NAME_MAX: Final = 64
+_STATUSES: Final = {status.value: status for status in Status}
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,7 +108,7 @@ class Oracle:
         """
         index, description = await self._feed(feed)
         data = client.encode_read(index, max_age_s, max_confidence_ppm)
-        price, at_ms = client.decode_read(await self.call(data, block))
+        price, at_ms = await self._ask(client.decode_read, data, block)
         return Price(_pair(description), price, description.decimals, at_ms)
 
     async def try_read(
@@ -112,23 +117,25 @@ class Oracle:
         """Return the reason why a price is not fit for use (`Reason.NONE` if it is), and it."""
         index, description = await self._feed(feed)
         data = client.encode_try_read(index, max_age_s, max_confidence_ppm)
-        reason, answer = client.decode_try_read(await self.call(data, block))
+        reason, answer = await self._ask(client.decode_try_read, data, block)
         return reason, _answer(description, answer)
 
     async def latest(self, feed: str | int, *, block: int | None = None) -> FeedAnswer:
         """Return a feed's newest answer, whatever its age and status."""
         index, description = await self._feed(feed)
-        answer = client.decode_latest(await self.call(client.encode_latest(index), block))
+        answer = await self._ask(client.decode_latest, client.encode_latest(index), block)
         return _answer(description, answer)
 
     async def feeds(self) -> tuple[FeedDescription, ...]:
         """Return what each feed says of itself, with its present status, in table order."""
-        count = client.decode_integer(await self.call(client.encode_getter("feedCount")))
+        count = await self._ask(client.decode_integer, client.encode_getter("feedCount"))
+        if count > FEEDS_MAX:
+            raise self._no_oracle()
         places = asyncio.Semaphore(_AT_ONCE)
 
         async def describe(index: int) -> FeedDescription:
             async with places:
-                return client.decode_feed(await self.call(client.encode_feed(index)))
+                return await self._ask(client.decode_feed, client.encode_feed(index))
 
         self._feeds = tuple(await asyncio.gather(*map(describe, range(count))))
         return self._feeds
@@ -138,19 +145,19 @@ class Oracle:
 
         Compare it with the one you trust: an address alone proves nothing.
         """
-        return client.decode_bytes32(await self.call(client.encode_getter("network")))
+        return await self._ask(client.decode_bytes32, client.encode_getter("network"))
 
     async def committee(self) -> CommitteeDescription:
         """Return the size of the present committee, its quorum, and when its term ends."""
-        return epochs.decode_committee(await self.call(client.encode_getter("committee")))
+        return await self._ask(epochs.decode_committee, client.encode_getter("committee"))
 
     async def stored(self) -> StoredPlace:
         """Return the place of the last report that was pushed."""
-        return client.decode_stored(await self.call(client.encode_getter("stored")))
+        return await self._ask(client.decode_stored, client.encode_getter("stored"))
 
     async def posted(self, view: int) -> PostedReport | None:
         """Return the posted report of a view, None if none is held."""
-        return client.decode_posted_report(await self.call(client.encode_posted(view)))
+        return await self._ask(client.decode_posted_report, client.encode_posted(view))
 
     # Bringing reports.
 
@@ -207,17 +214,26 @@ class Oracle:
             request["from"] = "0x" + self._sender.address.hex()
         at = "latest" if block is None else hex(block)
         try:
-            result = octets(await self._rpc("eth_call", [request, at]))
+            result = checked(octets, await self._rpc("eth_call", [request, at]), "eth_call")
         except RpcRefused as refused:
             raise refusal(refused) from None
-        except ValueError as error:
-            raise RpcUnreachable(f"eth_call: {error}") from None
         if not result:
-            raise OracleError(
-                f"there is no Oracle at 0x{self.address.hex()} on this chain: look at the address "
-                "and at the RPC server's chain"
-            )
+            raise self._no_oracle()
         return result
+
+    async def _ask(self, decode: Callable[[bytes], T], data: bytes, block: int | None = None) -> T:
+        """Return what the contract answers, decoded."""
+        output = await self.call(data, block)
+        try:
+            return decode(output)
+        except ValueError:
+            raise self._no_oracle() from None
+
+    def _no_oracle(self) -> OracleError:
+        return OracleError(
+            f"there is no Oracle at 0x{self.address.hex()} on this chain: look at the address and "
+            "at the RPC server's chain"
+        )
 
     @property
     def _transactions(self) -> Sender:
@@ -235,7 +251,7 @@ class Oracle:
     async def _prices(
         self, report: CertifiedReport, feeds: Sequence[str | int], data: bytes
     ) -> tuple[Price, ...]:
-        found = client.decode_use(await self.call(data))
+        found = await self._ask(client.decode_use, data)
         prices = []
         for feed, (price, at_ms) in zip(feeds, found, strict=True):
             _, description = await self._feed(report.index_of(feed))
@@ -248,7 +264,7 @@ class Oracle:
         """Send what would change something; what emits nothing is believed to do so."""
         await self._check(report)
         sender = self._transactions
-        if not client.decode_integer(await self.call(data)):
+        if not await self._ask(client.decode_integer, data):
             return Submitted(False, None)
         if emits:
             return await self._sent(data)
@@ -327,12 +343,12 @@ def _pair(feed: FeedDescription) -> str:
     return f"{feed.base}/{feed.quote}"
 
 
-def _answer(feed: FeedDescription, stored: Any) -> FeedAnswer:
+def _answer(feed: FeedDescription, stored: StoredAnswer) -> FeedAnswer:
     return FeedAnswer(
         _pair(feed),
         stored.price,
         feed.decimals,
         stored.confidence_ppm,
-        Status(stored.status),
+        _STATUSES.get(stored.status, Status.UNAVAILABLE),
         stored.observed_at_ms,
     )

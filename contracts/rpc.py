@@ -3,8 +3,9 @@
 Anything of that shape will do: a URL (`HttpRpc`), web3's `AsyncWeb3` (`web3_rpc`), or your own.
 """
 
+import json
 from collections.abc import Awaitable, Callable
-from typing import Any, Final, Protocol, Self
+from typing import Any, Final, Protocol, Self, TypeVar
 
 import aiohttp
 
@@ -13,6 +14,8 @@ Rpc = Callable[[str, list[Any]], Awaitable[Any]]
 
 ANSWER_BYTES_MAX: Final = 1 << 24
 _MESSAGE_MAX: Final = 300
+_CHUNK_BYTES: Final = 1 << 16
+T = TypeVar("T")
 
 
 class RpcUnreachable(Exception):
@@ -64,13 +67,11 @@ class HttpRpc:
             raise RuntimeError("use HttpRpc as an async context manager: `async with HttpRpc(url)`")
         request = {"jsonrpc": "2.0", "id": 1, "method": method, "params": params}
         try:
-            async with self._session.post(self._url, json=request) as response:
-                if response.content_length is not None and (
-                    response.content_length > ANSWER_BYTES_MAX
-                ):
-                    raise RpcUnreachable(f"{method}: the answer is too long")
-                answer = await response.json(content_type=None)
-        except (aiohttp.ClientError, TimeoutError, ValueError) as error:
+            async with self._session.post(
+                self._url, json=request, allow_redirects=False
+            ) as response:
+                answer = await bounded_json(response, ANSWER_BYTES_MAX)
+        except (aiohttp.ClientError, TimeoutError, ValueError, RecursionError) as error:
             # The URL may hold a key, so only the kind of error is told.
             raise RpcUnreachable(
                 f"{method}: no answer ({type(error).__name__}); look at the URL of the RPC server"
@@ -111,6 +112,30 @@ def _revert_data(error: dict[str, Any]) -> bytes:
         except ValueError:
             return b""
     return b""
+
+
+async def bounded_json(response: aiohttp.ClientResponse, bytes_max: int) -> Any:
+    """Return a response's JSON; raise `ValueError` if it is none, or too long."""
+    body = bytearray()
+    async for chunk in response.content.iter_chunked(_CHUNK_BYTES):
+        body += chunk
+        if len(body) > bytes_max:
+            response.close()
+            raise ValueError("the answer is too long")
+    return json.loads(body)
+
+
+async def quantity(rpc: Rpc, method: str, params: list[Any]) -> int:
+    """Return a quantity that a server answers; raise as the `Rpc` does."""
+    return checked(integer, await rpc(method, params), method)
+
+
+def checked(read: Callable[[Any], T], result: Any, method: str) -> T:
+    """Return what a result says; raise `RpcUnreachable` if it is malformed."""
+    try:
+        return read(result)
+    except (ValueError, KeyError, TypeError, AttributeError):
+        raise RpcUnreachable(f"{method}: the server's answer is malformed") from None
 
 
 def octets(result: Any) -> bytes:

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Any, Final, Protocol
 
 from contracts.errors import OracleError, error_of
-from contracts.rpc import Rpc, RpcRefused, RpcUnreachable, integer, octets
+from contracts.rpc import Rpc, RpcRefused, checked, integer, octets, quantity
 
 GAS_MAX: Final = 1 << 24
 """No transaction may use more (EIP-7825)."""
@@ -86,21 +86,21 @@ class Sender:
             limit = await self._gas(call) if gas is None else gas
             sent = await self._send({**call, "gas": hex(limit)})
             receipt = await self._receipt(sent)
-        if integer(receipt["status"]) != 1:
+        done = receipt_of(sent, receipt)
+        if done is None:
             # A block between the trial and this one changed something: ask again, as of then.
-            block = hex(integer(receipt["blockNumber"]))
+            block = hex(checked(lambda found: integer(found["blockNumber"]), receipt, "receipt"))
             try:
                 await self.rpc("eth_call", [{**call, "gas": hex(limit)}, block])
             except RpcRefused as refused:
                 raise refusal(refused) from None
             raise OracleError(f"{sent} reverted, with a gas limit of {limit}: allow more")
-        return receipt_of(sent, receipt)
+        return done
 
     async def _gas(self, call: dict[str, Any]) -> int:
-        head = await self.rpc("eth_getBlockByNumber", ["latest", False])
-        most = min(GAS_MAX, integer(head["gasLimit"]))
+        most = min(GAS_MAX, await self._of_head("gasLimit"))
         try:
-            estimate = integer(await self.rpc("eth_estimateGas", [{**call, "gas": hex(most)}]))
+            estimate = await quantity(self.rpc, "eth_estimateGas", [{**call, "gas": hex(most)}])
         except RpcRefused as refused:
             raise refusal(refused) from None
         # The state may be another one when it is mined: more words written for the first time.
@@ -110,11 +110,11 @@ class Sender:
         if isinstance(self._account, bytes):
             return str(await self.rpc("eth_sendTransaction", [call]))
         sender = call["from"]
-        chain_id = integer(await self.rpc("eth_chainId", []))
-        nonce = integer(await self.rpc("eth_getTransactionCount", [sender, "pending"]))
-        head = await self.rpc("eth_getBlockByNumber", ["latest", False])
+        chain_id = await quantity(self.rpc, "eth_chainId", [])
+        nonce = await quantity(self.rpc, "eth_getTransactionCount", [sender, "pending"])
+        base_fee = await self._of_head("baseFeePerGas")
         try:
-            tip = integer(await self.rpc("eth_maxPriorityFeePerGas", []))
+            tip = await quantity(self.rpc, "eth_maxPriorityFeePerGas", [])
         except RpcRefused:
             tip = _TIP_WEI  # Not every server has the method.
         transaction = {
@@ -124,7 +124,7 @@ class Sender:
             "value": 0,
             "data": call["data"],
             "gas": integer(call["gas"]),
-            "maxFeePerGas": 2 * integer(head["baseFeePerGas"]) + tip,
+            "maxFeePerGas": 2 * base_fee + tip,
             "maxPriorityFeePerGas": tip,
         }
         if "to" in call:
@@ -132,6 +132,11 @@ class Sender:
         signed = self._account.sign_transaction(transaction)
         raw = bytes(signed.raw_transaction)
         return str(await self.rpc("eth_sendRawTransaction", ["0x" + raw.hex()]))
+
+    async def _of_head(self, name: str) -> int:
+        method = "eth_getBlockByNumber"
+        head = await self.rpc(method, ["latest", False])
+        return checked(lambda found: integer(found[name]), head, method)
 
     async def _receipt(self, transaction: str) -> dict[str, Any]:
         try:
@@ -152,23 +157,23 @@ def refusal(refused: RpcRefused) -> Exception:
     return refused
 
 
-def receipt_of(transaction: str, answer: dict[str, Any]) -> Receipt:
-    """Return a server's receipt, checked; raise `RpcUnreachable`."""
-    try:
-        contract = answer.get("contractAddress")
+def receipt_of(transaction: str, answer: Any) -> Receipt | None:
+    """Return a server's receipt, None if the transaction reverted; raise `RpcUnreachable`."""
+
+    def read(found: Any) -> Receipt | None:
+        if integer(found["status"]) != 1:
+            return None
+        contract = found.get("contractAddress")
+        logs = tuple(
+            Log(octets(log["address"]), tuple(map(octets, log["topics"])), octets(log["data"]))
+            for log in found["logs"]
+        )
         return Receipt(
             transaction,
-            integer(answer["blockNumber"]),
-            integer(answer["gasUsed"]),
-            tuple(
-                Log(
-                    octets(log["address"]),
-                    tuple(octets(topic) for topic in log["topics"]),
-                    octets(log["data"]),
-                )
-                for log in answer["logs"]
-            ),
+            integer(found["blockNumber"]),
+            integer(found["gasUsed"]),
+            logs,
             None if contract is None else octets(contract),
         )
-    except (KeyError, TypeError, ValueError, AttributeError):
-        raise RpcUnreachable(f"the receipt of {transaction} is malformed") from None
+
+    return checked(read, answer, "eth_getTransactionReceipt")

@@ -348,3 +348,22 @@ def test_the_calldata_that_a_node_gives_work_on_the_chain(
     receipt = other.send(calldata["update"][0])
     assert int.from_bytes(receipt.output, "big") == 2
     assert [other.latest(feed).price for feed in range(4)] == [1000, 1001, 1002, 1003]
+
+
+@pytest.mark.parametrize(
+    "answer", [None, 5, "0x", "0x12", "0xzz", "0x" + 64 * "f", "0x" + 640 * "0f"]
+)
+def test_a_server_that_answers_nonsense_is_told(answer: Any) -> None:
+    async def lying(method: str, params: list[Any]) -> Any:
+        return answer
+
+    async def main() -> None:
+        oracle = Oracle(lying, b"\x05" * 20, account=b"\x06" * 20)
+        with pytest.raises((errors.OracleError, RpcUnreachable)):
+            await oracle.read("BTC/USD", **AGE)
+        with pytest.raises((errors.OracleError, RpcUnreachable)):
+            await oracle.feeds()
+        with pytest.raises((errors.OracleError, RpcUnreachable)):
+            await Sender(lying, b"\x06" * 20).send(None, b"\x01")
+
+    asyncio.run(main())
