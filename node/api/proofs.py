@@ -1,19 +1,18 @@
 """Proofs of single feeds' answers, and calldata for each way to bring them to a contract.
 
 Numbers of 256 bits and bytes are hexadecimal text, as contract libraries take them: `update` can be
-given as it is to a function that takes an `Update`, `encoded_updates` to one that takes bytes and
-decodes `Update[]`.
+given as it is to a function that takes an `Update`, `encoded_update` to one that takes bytes and
+decodes an `Update`.
 """
 
 from typing import Any, Final
 
 import msgspec
 
-from contracts import client
+from contracts import abi, client
 from node.api.answers import ApiError
 from node.report import Report, price_text, report_from_json
 
-_SELECTOR_BYTES: Final = 4
 _NAME_MAX: Final = 32
 _NAMES_SHOWN: Final = 20
 
@@ -35,7 +34,6 @@ def proof_document(body: bytes, feeds: str | None) -> bytes:
     indices = _wanted(report, feeds)
     claims = tuple(client.claim_of(index, report.words) for index in indices)
     update = client.Update(certificate, claims)
-    calldata = client.encode_update([update])
     return msgspec.json.encode(
         {
             "network": _hex(report.network),
@@ -49,12 +47,12 @@ def proof_document(body: bytes, feeds: str | None) -> bytes:
                 "certificate": _certificate(certificate),
                 "claims": [_claim(claim) for claim in claims],
             },
-            "encoded_updates": _hex(calldata[_SELECTOR_BYTES:]),
+            "encoded_update": _hex(abi.encode_tuple(update.encoded)),
             "calldata": {
                 "push": _hex(client.encode_push(certificate, report.words)),
                 "post": _hex(client.encode_post(certificate)),
                 "prove": [_hex(client.encode_prove(report.header.view, one)) for one in claims],
-                "update": _hex(calldata),
+                "update": _hex(client.encode_update([update])),
             },
         }
     )

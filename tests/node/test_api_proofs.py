@@ -94,7 +94,8 @@ def test_a_proof_has_everything_that_a_contract_takes(tmp_path: Path) -> None:
             "prove": ["0x" + client.encode_prove(5, claim).hex() for claim in claims],
             "update": "0x" + calldata.hex(),
         }
-        assert proof["encoded_updates"] == "0x" + calldata[4:].hex()
+        # The one element of the array that `update` takes, behind an offset of its own.
+        assert proof["encoded_update"] == f"0x{32:064x}" + calldata[4 + 3 * 32 :].hex()
         update = proof["update"]
         assert update["claims"][0] == {
             "feed": 4,

@@ -115,13 +115,13 @@ def test_what_the_testnet_prints_can_be_pasted(running: Running) -> None:
                 )
                 assert done.returncode == 0
                 assert '"error"' not in done.stdout
-                assert '"result"' in done.stdout or '"encoded_updates"' in done.stdout
+                assert '"result"' in done.stdout or '"encoded_update"' in done.stdout
 
 
 @pytest.mark.checkout
 def test_the_readme_s_python_runs(running: Running, capsys: pytest.CaptureFixture[str]) -> None:
     readme = (ROOT / "contracts" / "README.md").read_text("utf-8")
-    (text,) = re.findall(r"```python\n(.*?)```", readme, re.DOTALL)
+    (text,) = re.findall(r"```python\n(from contracts.*?)```", readme, re.DOTALL)
     names: dict[str, object] = {}
     exec(compile(text, "README.md", "exec"), names)  # noqa: S102
     bitcoin = names["bitcoin"]

@@ -1,5 +1,9 @@
 """The kit for protocols' tests in Python: any price, status and time, really signed."""
 
+import re
+from pathlib import Path
+from typing import Any
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -65,3 +69,13 @@ def test_confidences_are_encoded_as_members_do(ppm: int) -> None:
 def test_no_confidence_is_understated(ppm: int) -> None:
     shown = decode_answer(TestAnswer(1, ppm).encoded).confidence_ppm
     assert shown is None or shown >= ppm
+
+
+@pytest.mark.checkout
+def test_the_readme_s_lines_run() -> None:
+    readme = (Path(__file__).parents[2] / "contracts" / "README.md").read_text("utf-8")
+    (text,) = re.findall(r"```python\n(from testnet.*?)```", readme, re.DOTALL)
+    names: dict[str, Any] = {}
+    exec(compile(text, "README.md", "exec"), names)  # noqa: S102
+    assert reason_of(names["kit"], 1) is client.Reason.STALE
+    assert reason_of(names["kit"], 1, age=120) is client.Reason.NONE
