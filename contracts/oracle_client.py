@@ -94,7 +94,7 @@ class Oracle:
         if isinstance(account, str | bytes):
             account = _address(account)
         self._sender = None if account is None else Sender(rpc, account, timeout_s=timeout_s)
-        self._feeds: tuple[FeedDescription, ...] = ()
+        self._described: dict[int, FeedDescription] = {}
 
     # Reading.
 
@@ -137,8 +137,9 @@ class Oracle:
             async with places:
                 return await self._ask(client.decode_feed, client.encode_feed(index))
 
-        self._feeds = tuple(await asyncio.gather(*map(describe, range(count))))
-        return self._feeds
+        described = await asyncio.gather(*map(describe, range(count)))
+        self._described = dict(enumerate(described))
+        return tuple(described)
 
     async def network(self) -> bytes:
         """Return the identity of the network whose reports this Oracle takes (32 bytes).
@@ -281,22 +282,23 @@ class Oracle:
             )
 
     async def _feed(self, feed: str | int) -> tuple[int, FeedDescription]:
-        """Return a feed's position and description; raise `ValueError` for one that is not known.
+        """Return a feed's position and description; raise `ValueError` for an unknown name.
 
         Pairs and decimals never change and feeds are only added, so they are asked for once.
         """
-        for attempt in range(2):
-            pairs = [_pair(one) for one in self._feeds]
-            if isinstance(feed, int) and 0 <= feed < len(pairs):
-                return feed, self._feeds[feed]
-            if isinstance(feed, str) and feed in pairs:
-                index = pairs.index(feed)
-                return index, self._feeds[index]
-            if not attempt:
+        if isinstance(feed, int):
+            if feed not in self._described:
+                found = await self._ask(client.decode_feed, client.encode_feed(feed))
+                self._described[feed] = found
+            return feed, self._described[feed]
+        for known in (True, False):
+            if not known:
                 await self.feeds()
-        raise ValueError(
-            f"the Oracle has no feed {str(feed)[:_NAME_MAX]}; it has {', '.join(pairs)}"
-        )
+            for index, description in self._described.items():
+                if _pair(description) == feed:
+                    return index, description
+        pairs = ", ".join(map(_pair, self._described.values()))
+        raise ValueError(f"the Oracle has no feed {feed[:_NAME_MAX]}; it has {pairs}")
 
 
 async def deploy(
