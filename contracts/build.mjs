@@ -30,7 +30,6 @@ const targets = [
   { source: "src/Oracle.sol", name: "Oracle", folder: join(here, "artifacts") },
   { source: "solidity/Harness.sol", name: "Harness", folder: join(tests, "artifacts") },
   { source: "solidity/Batch.sol", name: "Batch", folder: join(tests, "artifacts") },
-  { source: "kit/OracleKit.sol", name: "OracleKit", folder: join(tests, "artifacts") },
   { source: "src/examples/Consumer.sol", name: "Consumer", folder: join(tests, "artifacts") },
 ];
 
@@ -102,6 +101,7 @@ const kit = compile(
   { ...settings, viaIR: false, outputSelection: { "kit/OracleKit.sol": settings.outputSelection["*"] } },
 );
 output["kit/OracleKit.sol"] = kit["kit/OracleKit.sol"];
+targets.push({ source: "kit/OracleKit.sol", name: "OracleKit", folder: join(tests, "artifacts") });
 
 for (const { source, name, folder } of targets) {
   const { abi, evm } = output[source][name];
