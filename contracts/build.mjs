@@ -97,7 +97,11 @@ library OracleCode {
 `;
 put(join(here, carried), carrier, `${code.length / 2} bytes of the Oracle`);
 const kit = compile(
-  { ...shipped, ...Object.fromEntries(sourcesUnder(here, "kit")), [carried]: { content: carrier } },
+  {
+    ...Object.fromEntries(sourcesUnder(here, "kit")),
+    [carried]: { content: carrier },
+    "src/IOracle.sol": shipped["src/IOracle.sol"],
+  },
   { ...settings, viaIR: false, outputSelection: { "kit/OracleKit.sol": settings.outputSelection["*"] } },
 );
 output["kit/OracleKit.sol"] = kit["kit/OracleKit.sol"];
