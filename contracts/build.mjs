@@ -50,22 +50,70 @@ function sourcesUnder(root, folder) {
     ]);
 }
 
-const sources = Object.fromEntries([
-  ...sourcesUnder(here, "src"),
-  ...sourcesUnder(tests, "solidity"),
-]);
-const output = JSON.parse(
-  solc.compile(JSON.stringify({ language: "Solidity", sources, settings })),
+function compile(sources, settings) {
+  const input = { language: "Solidity", sources, settings };
+  const output = JSON.parse(solc.compile(JSON.stringify(input)));
+  // 2394 warns of transient storage that outlives the call: that is what `use` has it for (O13).
+  const findings = (output.errors ?? []).filter(({ errorCode }) => errorCode !== "2394");
+  for (const finding of findings) console.error(finding.formattedMessage);
+  if (findings.length > 0) process.exit(1);
+  return output.contracts;
+}
+
+const shipped = Object.fromEntries(sourcesUnder(here, "src"));
+const output = compile(
+  { ...shipped, ...Object.fromEntries(sourcesUnder(tests, "solidity")) },
+  settings,
 );
 
-// 2394 warns of transient storage that outlives the call: that is what `use` has it for (O13).
-const findings = (output.errors ?? []).filter(({ errorCode }) => errorCode !== "2394");
-for (const finding of findings) console.error(finding.formattedMessage);
-if (findings.length > 0) process.exit(1);
-
 let differ = false;
+
+function put(path, text, said) {
+  const shown = relative(process.cwd(), path);
+  if (process.argv.includes("--check")) {
+    let committed = "";
+    try {
+      committed = readFileSync(path, "utf8");
+    } catch {
+      // A missing file differs.
+    }
+    const same = committed === text;
+    console.log(`${shown}: ${same ? "as built from the sources" : "differs from the sources"}`);
+    differ ||= !same;
+  } else {
+    mkdirSync(dirname(path), { recursive: true });
+    writeFileSync(path, text);
+    console.log(`${shown}: ${said}`);
+  }
+}
+
+// The test kit carries the Oracle as it is shipped, and compiles with whatever settings its users have.
+const carried = "kit/OracleCode.sol";
+const code = output["src/Oracle.sol"].Oracle.evm.bytecode.object;
+const carrier = `// SPDX-License-Identifier: Apache-2.0
+pragma solidity ^0.8.20;
+
+/// @title The creation code of the Oracle as it is shipped
+/// @dev Written by build.mjs from src/Oracle.sol.
+library OracleCode {
+    bytes internal constant CREATION =
+        hex"${code}";
+}
+`;
+put(join(here, carried), carrier, `${code.length / 2} bytes of the Oracle`);
+const kit = compile(
+  {
+    ...Object.fromEntries(sourcesUnder(here, "kit")),
+    [carried]: { content: carrier },
+    "src/IOracle.sol": shipped["src/IOracle.sol"],
+  },
+  { ...settings, viaIR: false, outputSelection: { "kit/OracleKit.sol": settings.outputSelection["*"] } },
+);
+output["kit/OracleKit.sol"] = kit["kit/OracleKit.sol"];
+targets.push({ source: "kit/OracleKit.sol", name: "OracleKit", folder: join(tests, "artifacts") });
+
 for (const { source, name, folder } of targets) {
-  const { abi, evm } = output.contracts[source][name];
+  const { abi, evm } = output[source][name];
   const artifact = {
     contract: name,
     compiler: `solc ${solc.version().replace(/\.Emscripten.*$/, "")}, ${settings.evmVersion}`,
@@ -74,24 +122,8 @@ for (const { source, name, folder } of targets) {
     deployedBytecode: `0x${evm.deployedBytecode.object}`,
   };
   const text = `${JSON.stringify(artifact, null, 1)}\n`;
-  const path = join(folder, `${name}.json`);
-  const shown = relative(process.cwd(), path);
   const bytes = (evm.bytecode.object.length / 2) | 0;
-  if (process.argv.includes("--check")) {
-    let committed = "";
-    try {
-      committed = readFileSync(path, "utf8");
-    } catch {
-      // A missing artifact differs.
-    }
-    const same = committed === text;
-    console.log(`${shown}: ${same ? "as built from the sources" : "differs from the sources"}`);
-    differ ||= !same;
-  } else {
-    mkdirSync(folder, { recursive: true });
-    writeFileSync(path, text);
-    console.log(`${shown}: ${bytes} bytes of creation code`);
-  }
+  put(join(folder, `${name}.json`), text, `${bytes} bytes of creation code`);
 }
 if (differ) {
   console.error("run `npm run build` in contracts/ and commit the artifacts");

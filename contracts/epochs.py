@@ -176,6 +176,11 @@ def decode_member_at(data: bytes) -> tuple[bytes, bytes]:
     return int(operator).to_bytes(20, "big"), data[abi.WORD_BYTES : 5 * abi.WORD_BYTES]
 
 
+def epoch_topics() -> tuple[bytes, bytes]:
+    """Return the first topics of the events `Registered` and `Opened`, to filter logs by."""
+    return abi.topic(CONTRACT, "Registered"), abi.topic(CONTRACT, "Opened")
+
+
 def decode_opened(topics: Sequence[bytes], data: bytes) -> Opened | None:
     """Return the event in a log, or None if the log is another event's."""
     if len(topics) != 2 or topics[0] != abi.topic(CONTRACT, "Opened"):

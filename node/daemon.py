@@ -49,7 +49,13 @@ from node.network_file import NetworkFile
 from node.observer import Observer
 from node.registration import MemberRecord
 from node.report import Report
-from node.running_epoch import RunningEpoch, check_joined, encode_successor, stored_epochs
+from node.running_epoch import (
+    RunningEpoch,
+    check_joined,
+    decode_successor,
+    encode_successor,
+    stored_epochs,
+)
 from node.runtime import Halted, Runtime, wall_clock_ms
 from node.signer import Signer
 from node.store import ArchiveReader, Retention, Store, StoreMissing, safety_for_start
@@ -501,10 +507,16 @@ class Node:
         thread.start(publisher.run)
 
     def _terms_of(self, epoch: RunningEpoch) -> "EpochTerms":
-        from node.publisher import EpochTerms
+        from node.publisher import EpochTerms, succession_of
 
         me = epoch.index_of(self._bls.public_key)
-        return EpochTerms(epoch.context.epoch, epoch.table.feeds, epoch.context.n, me)
+        number = epoch.context.epoch
+        succession = None
+        if number:
+            ended = self._store.successor(self._epochs[number - 1].context.domain)
+            assert ended is not None
+            succession = succession_of(epoch, decode_successor(ended))
+        return EpochTerms(number, epoch.table.feeds, epoch.context.n, me, succession)
 
     def _on_report(self, report: Report, published: PublishedReport) -> None:
         self._submit(report)

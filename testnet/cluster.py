@@ -23,6 +23,7 @@ from testnet.deployment import (
     configure,
     make_network,
 )
+from testnet.developer import developer_address
 from testnet.faults import (
     FaultKind,
     FaultLog,
@@ -49,6 +50,9 @@ PARTS_FILE = "parts"
 _READY_S = 120
 _ANVIL_READY_S = 420
 """anvil may have to be installed first."""
+
+RUNNING = "running"
+"""The phase in which prices are agreed and stored."""
 
 _WARM_S_MAX = 180
 _WARM_S_PER_NODE = 12
@@ -280,7 +284,12 @@ class Cluster:
     def _chain_command(
         self, port: int, deployer: Deployer, deployment: Deployment
     ) -> Sequence[str]:
-        accounts = [deployer.address, *(member.operator for member in deployment.members)]
+        developer = developer_address()
+        accounts = [
+            deployer.address,
+            developer,
+            *(member.operator for member in deployment.members),
+        ]
         return module_command(
             "testnet.chain.anvil" if self.options.chain == "anvil" else "testnet.chain",
             *("--port", str(port), "--chain-id", str(CHAIN_ID)),
@@ -346,7 +355,7 @@ class Cluster:
             await asyncio.sleep(_POLL_S)
         self.record.warm_ms = _now_ms()
         self._warm_at = time.monotonic()
-        self._go_on("running")
+        self._go_on(RUNNING)
 
     async def _last(self) -> None:
         duration_s = self.options.duration_s

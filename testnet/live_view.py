@@ -12,7 +12,8 @@ from rich.table import Table
 from rich.text import Text
 
 from testnet.chain_watch import ChainWatch
-from testnet.cluster import NodeState, Show, Snapshot
+from testnet.cluster import RUNNING, NodeState, Show, Snapshot
+from testnet.developer import instructions
 
 _LINE_EVERY_S = 5.0
 _FAULTS_SHOWN = 3
@@ -33,8 +34,19 @@ def showing(stream: TextIO = sys.stdout, *, tables: bool) -> Iterator[Show]:
         yield _Lines(stream).show
         return
     console = Console(file=stream)
+    told = False
     with Live(console=console, auto_refresh=False, transient=True) as live:
-        yield lambda snapshot: live.update(render(snapshot), refresh=True)
+
+        def show(snapshot: Snapshot) -> None:
+            nonlocal told
+            if snapshot.phase == RUNNING and not told:
+                told = True
+                # Above the tables, where it stays and can be copied; no line is broken.
+                for line in instructions(snapshot):
+                    console.out(line, highlight=False)
+            live.update(render(snapshot), refresh=True)
+
+        yield show
 
 
 class _Lines:
@@ -54,6 +66,9 @@ class _Lines:
         if snapshot.phase != self._phase:
             self._phase = snapshot.phase
             self._print(snapshot.phase, time.time())
+            if snapshot.phase == RUNNING:
+                for line in instructions(snapshot):
+                    print(line, file=self._stream, flush=True)
         elif snapshot.elapsed_s and time.monotonic() >= self._next:
             self._print(_line(snapshot), time.time())
         else:

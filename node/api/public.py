@@ -22,6 +22,7 @@ from node.api.answers import (
 from node.api.calldata import CompleteReports
 from node.api.documents import feed_document, public_status, reasons_not_ready
 from node.api.limits import ApiLimits
+from node.api.proofs import proof_document
 from node.api.streams import ReportHub, serve_events, serve_websocket
 from node.api.view import NodeView, PublishedReport, ViewCell
 from node.metrics import Metrics
@@ -30,6 +31,7 @@ from node.store.archive import StoredReport
 _PATHS = {
     "/v1/reports/latest": "the newest certified report, with header, words, certificate, calldata",
     "/v1/reports/{view}": "the report of one view; ?epoch= for an earlier epoch",
+    "/v1/reports/{view}/proof": "proofs of ?feeds= with calldata, of a view or of `latest`",
     "/v1/reports?at_ms=": "the newest report observed at or before a Unix time in milliseconds",
     "/v1/feeds": "every feed's price, confidence, status, age, sources and observers",
     "/v1/committee": "members, keys and quorum of the epoch in office",
@@ -106,7 +108,9 @@ class PublicApi:
         app.router.add_get("/", self._index)
         app.router.add_get("/v1/reports", self._report_by_time)
         app.router.add_get("/v1/reports/latest", self._latest_report)
+        app.router.add_get("/v1/reports/latest/proof", self._latest_proof)
         app.router.add_get("/v1/reports/{view}", self._report_at)
+        app.router.add_get("/v1/reports/{view}/proof", self._proof_at)
         app.router.add_get("/v1/feeds", self._feeds)
         app.router.add_get("/v1/committee", self._committee)
         app.router.add_get("/v1/network", self._network)
@@ -148,10 +152,35 @@ class PublicApi:
 
     async def _latest_report(self, request: web.Request) -> web.Response:
         query_of(request)
+        body, final = await self._newest()
+        return _report_response(request, body, final, _REVALIDATE)
+
+    async def _report_at(self, request: web.Request) -> web.Response:
+        query = query_of(request, "epoch")
+        body, final = await self._at(request, query)
+        return _report_response(request, body, final, _BRIEFLY)
+
+    async def _latest_proof(self, request: web.Request) -> web.Response:
+        query = query_of(request, "feeds")
+        body, final = await self._newest()
+        proof = await self._proof(body, query.get("feeds"))
+        return _report_response(request, proof, final, _REVALIDATE)
+
+    async def _proof_at(self, request: web.Request) -> web.Response:
+        query = query_of(request, "epoch", "feeds")
+        body, final = await self._at(request, query)
+        proof = await self._proof(body, query.get("feeds"))
+        return _report_response(request, proof, final, _BRIEFLY)
+
+    async def _proof(self, body: bytes, feeds: str | None) -> bytes:
+        async with self._archive_places:
+            return await asyncio.to_thread(proof_document, body, feeds)
+
+    async def _newest(self) -> tuple[bytes, bool]:
+        """Return the newest report with its calldata, and whether it is final."""
         report = self._latest()
         if report is not None:
-            body = self._complete.complete(report.body)
-            return _report_response(request, body, report.final, _REVALIDATE)
+            return self._complete.complete(report.body), report.final
         stored = await self._read(self._archive.latest)
         if stored is None:
             raise ApiError(
@@ -160,10 +189,10 @@ class PublicApi:
                 "no report has been certified yet",
                 "try again in a moment; /readyz says what the node waits for",
             )
-        return _report_response(request, stored.body, stored.final, _REVALIDATE)
+        return stored.body, stored.final
 
-    async def _report_at(self, request: web.Request) -> web.Response:
-        query = query_of(request, "epoch")
+    async def _at(self, request: web.Request, query: dict[str, str]) -> tuple[bytes, bool]:
+        """Return the report of a view with its calldata, and whether it is final."""
         view = integer("view", request.match_info["view"])
         epoch = integer("epoch", query["epoch"]) if "epoch" in query else self._view().epoch
         stored = await self._read(self._archive.report_at, epoch, view)
@@ -176,7 +205,7 @@ class PublicApi:
                 "views may be skipped, and old reports go: ask for the newest at or before a time "
                 "with /v1/reports?at_ms=",
             )
-        return _report_response(request, stored.body, stored.final, _BRIEFLY)
+        return stored.body, stored.final
 
     def _check_skipped(self, epoch: int, view: int) -> None:
         """Say it plainly if this node was away when a view was agreed."""

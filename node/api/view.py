@@ -112,7 +112,8 @@ class ChainView:
     """The publisher's work on one chain; `balance_wei` is None while no RPC server answers.
 
     `pushes_by` counts the reports that this node pushed, by trigger; `superseded` those that
-    another transmitter was faster with.
+    another transmitter was faster with; `successions` the transactions of this node that brought
+    the Oracle nearer to its next epoch.
     """
 
     chain: str
@@ -136,6 +137,7 @@ class ChainView:
     pending_since_ms: int | None = None
     dry: bool = False
     stored_epoch: int | None = None
+    successions: int = 0
 
     @classmethod
     def of(cls, status: "ChainStatus") -> "ChainView":
@@ -162,6 +164,7 @@ class ChainView:
             pending_since_ms=status.pending_since_ms,
             dry=status.dry,
             stored_epoch=status.stored_epoch,
+            successions=status.successions,
         )
 
 

@@ -270,8 +270,9 @@ class ViewCollector(Collector):
             (((c.chain, trigger), count) for c in chains for trigger, count in c.pushes_by),
         )
         for name, text, number in (
-            ("superseded", "Pushes that another transmitter was faster with.", "superseded"),
-            ("reverts", "Pushes that the contract refused.", "reverted"),
+            ("superseded", "Transactions that another transmitter was faster with.", "superseded"),
+            ("successions", "Transactions that led to the next epoch.", "successions"),
+            ("reverts", "Transactions that the contract refused.", "reverted"),
             ("errors", "Requests to RPC servers that failed, and the like.", "errors"),
             ("gas", "Gas used by this node's transactions.", "gas_used"),
             ("fees_wei", "Fees of this node's transactions, in wei.", "cost_wei"),

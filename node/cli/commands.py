@@ -31,6 +31,7 @@ _BUILT_IN = {
         "node.cli.evidence:evidence",
         "Show, export and verify proof of what members did wrong.",
     ),
+    "oracle": ("node.cli.oracle:oracle", "Read prices from an Oracle on a chain."),
     "reports": ("node.cli.reports:reports", "Fetch reports, and verify them without a node."),
 }
 

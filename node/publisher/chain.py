@@ -11,6 +11,7 @@ import structlog
 
 from contracts import client
 from node.publisher.account import Account
+from node.publisher.call import Call, Step
 from node.publisher.fees import first_offer, gas_limit, replacement
 from node.publisher.oracle import Contract, Look, Oracle, Receipt, Refused
 from node.publisher.pending import Pending
@@ -18,6 +19,7 @@ from node.publisher.rpc import Endpoint, RpcError, RpcFailure
 from node.publisher.settings import ChainSettings
 from node.publisher.stages import transmitter_order
 from node.publisher.status import ChainStatus
+from node.publisher.succession import Handing, Succession
 from node.publisher.terms import EpochTerms
 from node.publisher.triggers import Due, Stored, Trigger, answers_in, due
 from node.report import Report
@@ -74,6 +76,8 @@ class ChainPublisher:
         self._look: Look | None = None
         self._looked_at = 0.0
         self._stored: Stored | None = None
+        self._registered: tuple[int, tuple[bool, ...]] | None = None
+        """An epoch, and which of its members the chain knows."""
         self._due_at = 0.0
         self._due_key: tuple[int, int] | None = None
         self._pending: Pending | None = None
@@ -101,6 +105,7 @@ class ChainPublisher:
             replacements=0,
             pushes={trigger.value: 0 for trigger in Trigger},
             superseded=0,
+            successions=0,
             reverted=0,
             last_push_transaction=None,
             last_push_gas_used=None,
@@ -207,24 +212,24 @@ class ChainPublisher:
         await self._resend()
         if self._look is None or time.monotonic() >= self._looked_at + self._poll_s():
             await self._look_again()
-        push = self._newest_due()
-        if push is None:
+        work = self._work()
+        if work is None:
             self._due_key = None
             return self._until_next_look()
         now = time.monotonic()
-        turn_at = max(self._turn(now), self._not_before)
+        turn_at = max(self._turn(work, now), self._not_before)
         pending = self._pending
         if pending is not None:
             turn_at = max(turn_at, pending.sent_at + self._settings.stuck_ms / 1000)
         if now < turn_at:
             return Wait(min(turn_at - now, self._until_next_look().seconds))
         if self._looked_at < started_at:
-            # Somebody else may have pushed since the last look.
+            # Somebody else may have been faster since the last look.
             await self._look_again()
-            push = self._newest_due()
-            if push is None or max(self._turn(now), self._not_before) > now:
+            work = self._work()
+            if work is None or max(self._turn(work, now), self._not_before) > now:
                 return Wait(0.0, for_news=False)
-        await self._send(*push)
+        await self._send(await self._call(work))
         return self._until_next_look() if self._contract else Wait(0.0, for_news=False)
 
     async def _verify(self) -> Contract:
@@ -237,6 +242,33 @@ class ChainPublisher:
 
     def _until_next_look(self) -> Wait:
         return Wait(self._looked_at + self._poll_s() - time.monotonic())
+
+    def _work(self) -> Handing | tuple[Report, Due] | None:
+        """Return what is due on this chain: the next epoch before any report."""
+        contract = self._contract
+        succession = self._succession()
+        if succession is None or contract is None:
+            return self._newest_due()
+        decided_at_ms = succession.certificate.observed_at_ms
+        if max(decided_at_ms, _unix_ms()) > contract.valid_until_ms:
+            self._held = (
+                f"the Oracle is in epoch {contract.epoch}, whose configuration ended at "
+                f"{contract.valid_until_ms} (Unix ms), so it cannot be handed over any more: "
+                "deploy another"
+            )
+            return None
+        if self._registered is None or self._registered[0] != succession.epoch:
+            # The epoch began after the last look, or during it.
+            self._looked_at = 0.0
+            return None
+        return Handing(succession, self._registered[1])
+
+    def _succession(self) -> Succession | None:
+        """Return how the Oracle's epoch is followed by the next, if that has begun."""
+        if self._contract is None:
+            return None
+        terms = self._terms.get(self._contract.epoch + 1)
+        return None if terms is None else terms.succession
 
     def _newest_due(self) -> tuple[Report, Due] | None:
         """Return the newest report and why it is due; None if it is not, or may not be sent."""
@@ -261,11 +293,14 @@ class ChainPublisher:
             return None if found is None else (report, found)
         return None
 
-    def _turn(self, now: float) -> float:
+    def _turn(self, work: Handing | tuple[Report, Due], now: float) -> float:
         """Return when this node's stage begins for what is stored now (monotonic seconds)."""
         stored = self._stored
         assert stored is not None
-        key = (stored.epoch, stored.view)
+        if isinstance(work, Handing):
+            key = (stored.epoch, work.stage_key)
+        else:
+            key = (stored.epoch, stored.view)
         if self._due_key != key:
             self._due_key, self._due_at = key, now
         settings = self._settings
@@ -291,6 +326,11 @@ class ChainPublisher:
             if look.place.epoch != self._contract.epoch:
                 raise RpcFailure(f"{self._endpoint.shown}: the epoch changed while it was read")
             self._log.info("publisher.epoch", epoch=self._contract.epoch)
+        succession = self._succession()
+        if succession is not None:
+            members = succession.configuration.members
+            known = await self._oracle.registered(self._endpoint, members)
+            self._registered = succession.epoch, known
         await self._read_stored(look)
         self._look, self._looked_at = look, time.monotonic()
         dry = look.balance_wei < self._settings.min_balance_wei
@@ -334,7 +374,20 @@ class ChainPublisher:
 
     # Sending.
 
-    async def _send(self, report: Report, found: Due) -> None:
+    async def _call(self, work: Handing | tuple[Report, Due]) -> Call:
+        """Return the call that does what is due."""
+        if isinstance(work, Handing):
+            assert self._look is not None
+            # Many proofs are unpacked, which takes a while.
+            return await asyncio.to_thread(work.call, self._look.block_gas)
+        report, found = work
+        certificate = client.certificate_of(
+            report.epoch, report.header, report.bitmap, report.signature
+        )
+        calldata = client.encode_push(certificate, report.words)
+        return Call(found, calldata, gas_limit(len(report.words)), report.header.view)
+
+    async def _send(self, call: Call) -> None:
         look, pending, settings = self._look, self._pending, self._settings
         assert look is not None
         if pending is not None and look.nonce < pending.nonce:
@@ -348,25 +401,21 @@ class ChainPublisher:
         if fees is None:
             self._reject(f"the fee cap of {settings.max_fee_wei} wei per gas is too low at present")
             return
-        gas = gas_limit(len(report.words))
+        gas = call.gas
         if look.balance_wei < gas * fees.max_fee:
             self._reject(
                 f"account 0x{self._account.address.hex()} holds {look.balance_wei} wei, "
                 f"{gas * fees.max_fee} are needed: fund it"
             )
             return
-        certificate = client.certificate_of(
-            report.epoch, report.header, report.bitmap, report.signature
-        )
-        calldata = client.encode_push(certificate, report.words)
-        if self._rejected_in_a_row and not await self._would_succeed(calldata):
+        if self._rejected_in_a_row and not await self._would_succeed(call):
             return
         nonce = look.nonce if pending is None else pending.nonce
         signed = self._account.sign(
             chain_id=settings.chain_id,
             nonce=nonce,
             to=settings.oracle,
-            data=calldata,
+            data=call.calldata,
             gas=gas,
             fees=fees,
         )
@@ -375,8 +424,7 @@ class ChainPublisher:
             self._pending = Pending(
                 nonce=nonce,
                 fees=fees,
-                trigger=found,
-                calldata=calldata,
+                call=call,
                 raw=signed.raw,
                 hashes=(signed.hash,),
                 sent_at=now,
@@ -384,13 +432,11 @@ class ChainPublisher:
                 since_ms=_unix_ms(),
             )
         else:
-            self._pending = pending.superseded_by(signed, fees, found, calldata, now)
+            self._pending = pending.superseded_by(signed, fees, call, now)
             self._note(replacements=self._status.replacements + 1)
         self._log.info(
-            "publisher.push" if pending is None else "publisher.replace",
-            trigger=found.trigger.value,
-            feed=found.feed,
-            view=report.header.view,
+            "publisher.send" if pending is None else "publisher.replace",
+            **call.facts,
             nonce=nonce,
             max_fee_wei=fees.max_fee,
             transaction="0x" + signed.hash.hex(),
@@ -402,13 +448,13 @@ class ChainPublisher:
         else:
             await self._resend()
 
-    async def _would_succeed(self, calldata: bytes) -> bool:
-        """Try a push without sending it: after a failure, before paying for another."""
-        request = self._oracle.call(calldata, "pending", self._account.address)
+    async def _would_succeed(self, call: Call) -> bool:
+        """Try a call without sending it: after a failure, before paying for another."""
+        request = self._oracle.call(call.calldata, "pending", self._account.address)
         (result,) = await self._endpoint.batch([request])
         if not isinstance(result, RpcError):
             return True
-        self._reject(f"the push would fail: {_explained(result)}")
+        self._reject(f"the transaction would fail: {_explained(result)}")
         return False
 
     async def _resend(self) -> None:
@@ -477,23 +523,26 @@ class ChainPublisher:
             return
         self._rejected_in_a_row = 0
         self._not_before = 0.0
-        if not receipt.stored:
+        call = pending.call
+        if not receipt.changed:
             self._note(superseded=status.superseded + 1)
             self._log.info("publisher.superseded", transaction=transaction)
             return
-        trigger = pending.trigger.trigger.value
-        submitted = self._submitted.get(client.pushed_place(pending.calldata).view)
-        if submitted is not None:
-            self._on_stored(self._settings.name, time.monotonic() - submitted)
-        self._note(
-            pushes=status.pushes | {trigger: status.pushes[trigger] + 1},
-            last_push_transaction=transaction,
-            last_push_gas_used=receipt.gas_used,
-        )
+        if isinstance(call.purpose, Step):
+            self._note(successions=status.successions + 1)
+        else:
+            trigger = call.purpose.trigger.value
+            submitted = self._submitted.get(call.view or 0)
+            if submitted is not None:
+                self._on_stored(self._settings.name, time.monotonic() - submitted)
+            self._note(
+                pushes=status.pushes | {trigger: status.pushes[trigger] + 1},
+                last_push_transaction=transaction,
+                last_push_gas_used=receipt.gas_used,
+            )
         self._log.info(
-            "publisher.stored",
-            trigger=trigger,
-            feed=pending.trigger.feed,
+            "publisher.done",
+            **call.facts,
             transaction=transaction,
             gas_used=receipt.gas_used,
             cost_wei=receipt.cost_wei,
@@ -501,8 +550,10 @@ class ChainPublisher:
         )
 
     async def _why_reverted(self, pending: Pending, receipt: Receipt) -> str:
-        """Run a reverted push again where it reverted, for its reason."""
-        request = self._oracle.call(pending.calldata, hex(receipt.block), self._account.address)
+        """Run a reverted call again where it reverted, for its reason."""
+        request = self._oracle.call(
+            pending.call.calldata, hex(receipt.block), self._account.address
+        )
         try:
             (result,) = await self._endpoint.batch([request])
         except RpcFailure as failure:

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Any, Final, TypeVar
 
 from aggregation.status import Status
+from consensus.committee import Member
 from contracts import client, epochs
 from node.publisher.rpc import Endpoint, Request, RpcError, RpcFailure, integer, octets
 from node.publisher.triggers import Stored
@@ -28,12 +29,12 @@ class Contract:
 
 @dataclass(frozen=True, slots=True)
 class Receipt:
-    """What became of a transaction; `stored` says whether the Oracle took the report."""
+    """What became of a transaction; `changed` says whether the Oracle took what it brought."""
 
     transaction_hash: bytes
     block: int
     succeeded: bool
-    stored: bool
+    changed: bool
     gas_used: int
     cost_wei: int
 
@@ -44,6 +45,7 @@ class Look:
 
     head: int
     head_time_ms: int
+    block_gas: int
     base_fee: int
     tip_suggested: int
     place: client.StoredPlace
@@ -132,6 +134,7 @@ class Oracle:
         return Look(
             head=integer(block.get("number"), "block number"),
             head_time_ms=integer(block.get("timestamp"), "block time") * 1000,
+            block_gas=integer(block.get("gasLimit"), "block gas limit"),
             base_fee=integer(block.get("baseFeePerGas"), "base fee"),
             # Not every server has the method; one wei is what the protocol itself asks for.
             tip_suggested=1 if isinstance(tip, RpcError) else integer(tip, "tip"),
@@ -178,26 +181,41 @@ class Oracle:
                     raise RpcFailure(f"{endpoint.shown}: an answer has no known status") from None
         return Stored(place.epoch, place.view, place.observed_at_ms, tuple(answers))
 
+    async def registered(self, endpoint: Endpoint, members: Sequence[Member]) -> tuple[bool, ...]:
+        """Return which of these members the contract knows the proofs of."""
+        known: list[bool] = []
+        for first in range(0, len(members), BATCH_MAX):
+            part = members[first : first + BATCH_MAX]
+            results = await endpoint.batch(
+                [self.call(epochs.encode_is_registered(member)) for member in part]
+            )
+            known += [_read(client.decode_stored_flag, one, "isRegistered") for one in results]
+        return tuple(known)
+
     def _receipt(self, receipt: dict[str, Any], transaction_hash: bytes) -> Receipt:
         gas_used = integer(receipt.get("gasUsed"), "gasUsed")
         price = integer(receipt.get("effectiveGasPrice"), "effectiveGasPrice")
         logs = receipt.get("logs")
-        topic = "0x" + client.pushed_topic().hex()
+        topics = ["0x" + topic.hex() for topic in (client.pushed_topic(), *epochs.epoch_topics())]
         return Receipt(
             transaction_hash=transaction_hash,
             block=integer(receipt.get("blockNumber"), "blockNumber"),
             succeeded=integer(receipt.get("status"), "status") == 1,
-            stored=isinstance(logs, list) and any(self._is_pushed(log, topic) for log in logs),
+            changed=isinstance(logs, list) and any(self._is_one_of(log, topics) for log in logs),
             gas_used=gas_used,
             cost_wei=gas_used * price,
         )
 
-    def _is_pushed(self, log: Any, topic: str) -> bool:
+    def _is_one_of(self, log: Any, wanted: Sequence[str]) -> bool:
         if not isinstance(log, dict):
             return False
         topics = log.get("topics")
         address = str(log.get("address", "")).lower()
-        return address == self._to and isinstance(topics, list) and topics[:1] == [topic]
+        return (
+            address == self._to
+            and isinstance(topics, list)
+            and any(topics[:1] == [topic] for topic in wanted)
+        )
 
 
 def _read(decode: Callable[[bytes], T], result: Any, what: str) -> T:

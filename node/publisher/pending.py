@@ -4,8 +4,8 @@ from dataclasses import dataclass, replace
 from typing import Final, Self
 
 from node.publisher.account import Signed
+from node.publisher.call import Call
 from node.publisher.fees import Fees
-from node.publisher.triggers import Due
 
 VERSIONS_KEPT: Final = 8
 
@@ -20,8 +20,7 @@ class Pending:
 
     nonce: int
     fees: Fees
-    trigger: Due
-    calldata: bytes
+    call: Call
     raw: bytes
     hashes: tuple[bytes, ...]
     sent_at: float
@@ -30,15 +29,12 @@ class Pending:
     accepted: bool = False
     looks_since_used: int = 0
 
-    def superseded_by(
-        self, signed: Signed, fees: Fees, trigger: Due, calldata: bytes, now: float
-    ) -> Self:
+    def superseded_by(self, signed: Signed, fees: Fees, call: Call, now: float) -> Self:
         """Return the same nonce with a new version."""
         return replace(
             self,
             fees=fees,
-            trigger=trigger,
-            calldata=calldata,
+            call=call,
             raw=signed.raw,
             hashes=(*self.hashes, signed.hash)[-VERSIONS_KEPT:],
             sent_at=now,

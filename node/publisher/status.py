@@ -9,7 +9,8 @@ class ChainStatus:
 
     `state` is `starting`, `publishing`, `unreachable` (no RPC server answers) or `refused` (the
     chain or the contract is not what the configuration says; `reason` tells why). `pushes` counts
-    stored reports by trigger; `superseded` those that another transmitter was faster with.
+    stored reports by trigger; `superseded` those that another transmitter was faster with;
+    `successions` the transactions that brought the Oracle nearer to its next epoch.
     """
 
     name: str
@@ -30,6 +31,7 @@ class ChainStatus:
     replacements: int
     pushes: dict[str, int]
     superseded: int
+    successions: int
     reverted: int
     last_push_transaction: str | None
     last_push_gas_used: int | None

@@ -1,5 +1,6 @@
 """The same on another EVM: anvil, whose precompiles are not ours (npm's @foundry-rs/anvil)."""
 
+import asyncio
 import json
 import os
 import shutil
@@ -13,8 +14,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from eth_account import Account
 
-from contracts import client
+from contracts import client, errors
+from contracts.node_api import CertifiedReport
+from contracts.oracle_client import Oracle, deploy
+from contracts.rpc import HttpRpc
+from contracts.transactions import Sender
 
 MODULES = Path(__file__).parents[2] / "contracts" / "node_modules"
 PACKAGED = MODULES / "@foundry-rs" / "anvil-linux-amd64" / "bin" / "anvil"
@@ -146,6 +152,56 @@ def test_every_path_on_anvil(anvil: tuple[str, Anvil], kit: Any) -> None:
     assert refused["status"] == "0x0"
     assert int(refused["gasUsed"], 16) <= 250_000
     assert node.call(address, client.encode_getter("stored")) == before
+
+
+def test_the_client_on_anvil(anvil: tuple[str, Anvil], kit: Any) -> None:
+    """With an account that the server has unlocked, and with one that signs here."""
+    hardfork, node = anvil
+    committee = kit.Committee(n=4)
+    # Of anvil's own accounts, which everyone knows.
+    key = "0xac0974bec39a17e36ba4a6b4d238ff944bacb478cbed5efcae784d7bf4f2ff80"
+    feeds = tuple(feed.pair for feed in committee.table.feeds)
+
+    def report(step: int) -> CertifiedReport:
+        signed = reported(kit, committee, step)
+        return CertifiedReport(committee.network, signed.certificate, signed.words, feeds)
+
+    async def main() -> None:
+        async with HttpRpc(node.url) as rpc:
+            unlocked = bytes.fromhex(node.rpc("eth_accounts")[1][2:])
+            deploying = deploy(
+                Sender(rpc, unlocked),
+                name=committee.name,
+                configuration=committee.configuration,
+                feed_table=committee.table,
+                proofs=committee.proofs,
+                max_future_ms=kit.MAX_FUTURE_MS,
+            )
+            if hardfork == "cancun":
+                with pytest.raises(errors.OracleError):
+                    await deploying
+                return
+            address = await deploying
+            for first, account in ((0, unlocked), (10, Account.from_key(key))):
+                oracle = Oracle(rpc, address, account=account)
+                age = {"max_age_s": 10**6, "max_confidence_ppm": 10_000}
+                assert (await oracle.push(report(first))).stored
+                assert (await oracle.read(feeds[1], **age)).price == 1001 + 10 * first
+                posted = report(first + 1)
+                assert (await oracle.post(posted)).stored
+                assert (await oracle.prove(posted, feeds[2])).stored
+                assert (await oracle.latest(3)).price == 1013 + 10 * first
+                assert (await oracle.update(report(first + 2), feeds[0])).stored
+                (seen,) = await oracle.peek(report(first + 3), feeds[0], **age)
+                done, (used,) = await oracle.use(report(first + 3), feeds[0], **age)
+                assert done.stored
+                assert seen.price == used.price == 1030 + 10 * first
+                assert not (await oracle.push(report(first))).stored
+                bad = report(first + 5)
+                with pytest.raises(errors.ReportRefused, match="BadSignature"):
+                    await oracle.push(replace(bad, words=report(first).words))
+
+    asyncio.run(main())
 
 
 def reported(kit: Any, committee: Any, step: int, signers: list[int] | None = None) -> Any:

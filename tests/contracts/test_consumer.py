@@ -1,9 +1,6 @@
 """What integrators are shown: it compiles, values with a price, or reverts with the reason."""
 
 import json
-import re
-import shutil
-import subprocess
 from pathlib import Path
 from typing import Any
 
@@ -15,15 +12,6 @@ from testnet.chain.evm import Reverted
 
 CONTRACTS = Path(__file__).parents[2] / "contracts"
 ARTIFACT = Path(__file__).parent / "artifacts" / "Consumer.json"
-
-COMPILE = """
-const solc = require("solc");
-const sources = JSON.parse(require("fs").readFileSync(0, "utf8"));
-const input = {
-  language: "Solidity", sources, settings: { outputSelection: { "*": { "*": ["abi"] } } },
-};
-console.log(JSON.stringify(JSON.parse(solc.compile(JSON.stringify(input))).errors ?? []));
-"""
 
 
 def deployed(oracle: Any, network: bytes) -> bytes:
@@ -66,27 +54,3 @@ def test_the_example_takes_no_oracle_of_another_network(kit: Any) -> None:
 @pytest.mark.checkout
 def test_the_interface_needs_no_exact_compiler() -> None:
     assert "pragma solidity ^0.8.20;" in (CONTRACTS / "src" / "IOracle.sol").read_text("utf-8")
-
-
-@pytest.mark.slow
-@pytest.mark.checkout
-def test_the_readme_s_contract_compiles_beside_a_copy_of_the_interface() -> None:
-    node = shutil.which("node")
-    if node is None or not (CONTRACTS / "node_modules" / "solc").is_dir():
-        pytest.skip("node or solc is not installed: `npm install` in contracts/")
-    readme = (CONTRACTS / "README.md").read_text("utf-8")
-    (shown,) = re.findall(r"```solidity\n(.*?)```", readme, re.DOTALL)
-    sources = {
-        "Consumer.sol": {"content": shown},
-        "IOracle.sol": {"content": (CONTRACTS / "src" / "IOracle.sol").read_text("utf-8")},
-    }
-    done = subprocess.run(
-        [node, "-e", COMPILE],
-        cwd=CONTRACTS,
-        input=json.dumps(sources),
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr
-    assert json.loads(done.stdout) == []

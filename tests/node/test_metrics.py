@@ -124,9 +124,11 @@ def test_the_process_is_measured_too() -> None:
 def test_a_chain_is_shown_as_the_publisher_says() -> None:
     status = ChainStatus(
         "dev", 1, "0xoo", "0xaa", "refused", "wrong contract", "http://rpc", 5, 6, 0, 4, 4_000, 1,
-        None, None, 0, {"deviation": 2, "heartbeat": 1}, 1, 0, None, None, 9, 8, None, True, 7, "x",
+        None, None, 0, {"deviation": 2, "heartbeat": 1}, 1, 2, 0, None, None, 9,
+        8, None, True, 7, "x",
     )  # fmt: skip
     view = ChainView.of(status)
     assert (view.chain, view.publishing, view.last_error) == ("dev", False, "wrong contract")
     assert (view.pushes, view.pushes_by) == (3, (("deviation", 2), ("heartbeat", 1)))
+    assert (view.superseded, view.successions, view.reverted) == (1, 2, 0)
     assert (view.gas_used, view.cost_wei, view.dry, view.errors) == (9, 8, True, 7)

@@ -1,5 +1,6 @@
 """Real processes: a committee that changes while it runs, as its operators would change it."""
 
+import asyncio
 import json
 import re
 import shlex
@@ -15,9 +16,10 @@ from urllib.request import urlopen
 
 import pytest
 
+from contracts import client
 from node import epoch_file
 from node.cli.node_client import get, post
-from node.config import EndpointSection, PeerSection
+from node.config import ChainSection, EndpointSection, PeerSection
 from node.journal import Certified, Entry, HandedOver, Persisted, Signed, read_journal
 from node.network_file import load
 from node.node_directory import create_node_directory, write_config
@@ -32,7 +34,9 @@ from testnet.deployment import (
     make_network,
 )
 from testnet.manifest import ChainEntry, Manifest
+from testnet.oracle_deployment import Deployer
 from testnet.ports import free_ports
+from testnet.rpc_client import RpcClient
 
 PATIENCE_S = 120
 COMMAND = [sys.executable, "-P", "-m", "node.cli"]
@@ -41,6 +45,8 @@ DOCUMENT = Path(__file__).parents[2] / "docs" / "committee.md"
 UNPRICED_MAX = 4
 """So many rounds without a report a change may cost."""
 NO_ROOT = bytes(32).hex()
+FRESH_S = 20
+"""What the Oracle of these nodes holds is never older."""
 
 
 @dataclass
@@ -52,6 +58,8 @@ class Net:
     processes: dict[int, "subprocess.Popen[bytes]"]
     stack: ExitStack
     manifest: Manifest
+    rpc_url: str
+    oracle: bytes
 
     def start(self, index: int) -> None:
         log = self.stack.enter_context((self.directory / f"{NAMES[index]}.log").open("ab"))
@@ -99,6 +107,22 @@ class Net:
             assert time.monotonic() < deadline, what
             time.sleep(0.1)
 
+    def ask_oracle(self, calldata: bytes) -> bytes:
+        async def ask() -> bytes:
+            async with RpcClient(self.rpc_url) as rpc:
+                return await rpc.call(self.oracle, calldata)
+
+        return asyncio.run(ask())
+
+    def oracle_is_fed(self, epoch: int) -> bool:
+        """Tell whether the Oracle is in an epoch and has fresh prices certified in it."""
+        place = client.decode_stored(self.ask_oracle(client.encode_getter("stored")))
+        if (place.epoch, place.view > 0) != (epoch, True):
+            return False
+        feeds = client.decode_integer(self.ask_oracle(client.encode_getter("feedCount")))
+        reads = [self.ask_oracle(client.encode_try_read(i, FRESH_S, 50_000)) for i in range(feeds)]
+        return all(client.decode_try_read(read)[0] is client.Reason.NONE for read in reads)
+
     def journal(self, index: int) -> list[Entry]:
         return list(read_journal(self.nodes[index].directory.path / "data" / "journal"))
 
@@ -118,6 +142,7 @@ def net(tmp_path: Path) -> Iterator[Net]:
         stack.callback(exchanges.kill)
         assert exchanges.stdout is not None
         market = json.loads(exchanges.stdout.readline())
+        deployer = Deployer()
         ports = free_ports(7 * PORTS_PER_NODE)
         ports_first = ports[: 4 * PORTS_PER_NODE]
         deployment = make_network(tmp_path, ports_first, rate=4, now_ms=now_ms, names=NAMES[:4])
@@ -129,6 +154,26 @@ def net(tmp_path: Path) -> Iterator[Net]:
             first = ports[index * PORTS_PER_NODE]
             mine = NodePorts(*range(first, first + PORTS_PER_NODE))
             nodes.append(MemberNode(index, name, made, mine))
+        funded = ["0x" + a.hex() for a in (deployer.address, *(node.operator for node in nodes))]
+        chain = subprocess.Popen(
+            [sys.executable, "-P", "-m", "testnet.chain", "--fund", ",".join(funded)],
+            stdout=subprocess.PIPE,
+        )
+        stack.callback(chain.kill)
+        assert chain.stdout is not None
+        announced = json.loads(chain.stdout.readline())
+        section = ChainSection(
+            name="embedded",
+            chain_id=announced["chain_id"],
+            rpc_urls=(announced["rpc_url"],),
+            oracle=deployer.contract,
+        )
+
+        async def deploy() -> None:
+            async with RpcClient(announced["rpc_url"]) as rpc:
+                await deployer.deploy(rpc, deployment.network)
+
+        asyncio.run(deploy())
         for node in nodes:
             settings = replace(
                 node.directory.settings,
@@ -142,7 +187,7 @@ def net(tmp_path: Path) -> Iterator[Net]:
                     venue: EndpointSection(ws_url=urls["ws_url"], rest_url=urls["rest_url"])
                     for venue, urls in market["venues"].items()
                 },
-                chains=[],
+                chains=[section],
                 api_listen=f"127.0.0.1:{node.ports.api}",
                 control_listen=f"127.0.0.1:{node.ports.control}",
                 metrics_listen=f"127.0.0.1:{node.ports.metrics}",
@@ -153,16 +198,18 @@ def net(tmp_path: Path) -> Iterator[Net]:
             origin_ms=now_ms,
             start_minute=market["start_minute"],
             members=(),
-            chain=ChainEntry("embedded", 1, "0x" + 40 * "0"),
+            chain=ChainEntry(section.name, section.chain_id, "0x" + deployer.contract.hex()),
         )
-        net = Net(tmp_path, nodes, {}, stack, manifest)
+        rpc_url = announced["rpc_url"]
+        net = Net(tmp_path, nodes, {}, stack, manifest, rpc_url, deployer.contract)
         try:
             yield net
         finally:
-            for process in (*net.processes.values(), exchanges):
+            for process in (*net.processes.values(), exchanges, chain):
                 process.kill()
                 process.wait()
             exchanges.stdout.close()
+            chain.stdout.close()
 
 
 def lines_of(document: str) -> list[str]:
@@ -240,6 +287,7 @@ def test_a_committee_grows_from_four_to_five_to_seven_and_shrinks_to_four(net: N
     base = net.directory / "network.json"
     members = set(range(4))
     net.wait(lambda: all(net.certifies(i, 0) for i in members), "the first epoch never began")
+    net.wait(lambda: net.oracle_is_fed(0), "no report came to the chain")
     steps = (((4,), ()), ((5, 6), ()), ((), (0, 1, 2)))
     for epoch, (add, remove) in enumerate(steps, start=1):
         sitting = sorted(members)
@@ -257,6 +305,10 @@ def test_a_committee_grows_from_four_to_five_to_seven_and_shrinks_to_four(net: N
         net.wait(
             lambda e=epoch, m=members - away: all(net.certifies(i, e) for i in m),  # type: ignore[misc]
             f"epoch {epoch} never began",
+        )
+        net.wait(
+            lambda e=epoch: net.oracle_is_fed(e),  # type: ignore[misc]
+            f"the Oracle did not come to epoch {epoch} with fresh prices",
         )
         for index in away:
             net.start(index)
