@@ -27,7 +27,8 @@ class Outcome:
     broken: frozenset[str]
     accused: frozenset[int]
     by_certificates: frozenset[int]
-    """Who the certificates alone convict that the members still hold."""
+    """Who certificates alone convict, without any single share: those that the members still hold,
+    and those that contradicted one of them when they came."""
     kinds: frozenset[str]
 
 
@@ -104,8 +105,10 @@ def reconcile(simulation: Simulation) -> Outcome:
         for tc in known.left():
             told += witness.tc(tc)
     found = [one for one in told if isinstance(one, fx.Accusation)]
-    by_certificates = frozenset(member for one in found for member in one.members)
     found += [one for node in simulation.honest for one in node.evidence]
+    by_certificates = frozenset(
+        member for one in found if one.witness is None for member in one.members
+    )
     accused: set[int] = set()
     kinds: set[str] = set()
     for one in found:
