@@ -150,6 +150,7 @@ def exact(first: int, second: int, scales: tuple[int, int, int], quotient: bool)
 @example(3 * 10**11, 6 * 10**11, (8, 7, 12), (100, 200), True, (1, -1))
 @example(2**96 - 1, 2**96 - 1, (18, 18, 18), (1, 1), False, (1, 1))
 @example(2**96 - 1, 1, (0, 18, 18), (0, 0), True, (1, 1))
+@example(399_999_999, 1, (8, 0, 0), (900_000, 0), False, (1, 1))
 @example(1, 2**96 - 1, (18, 0, 0), (0, 0), True, (1, 1))
 def test_a_rate_is_rounded_down_and_its_confidence_covers_every_pair_of_legs(
     settable: Callable[..., Any],
