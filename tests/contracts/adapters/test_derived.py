@@ -253,9 +253,9 @@ def test_a_rate_has_no_price_that_its_legs_hold_no_more(
     reader = settable(("A", "C", 8), ("B", "C", 8))
     rate = beside.create(reader.chain, "CrossRate", (reader.address, 0), (reader.address, 1), 8)
     now_ms = reader.chain.head.timestamp * 1000
-    for huge in (0, 1):
-        for leg in (0, 1):
-            price = 2**256 - 1 if leg == huge else 10**8
+    # The first quotient would fit again.
+    for first, second in ((2**96, 2**40), (2**256 - 1, 10**8), (10**8, 2**256 - 1)):
+        for leg, price in enumerate((first, second)):
             assert reader.send("set", leg, price, 10, LIVE, now_ms).succeeded
         assert rate.call("tryRead", 0, 60, ANY)[:3] == (R_UNAVAILABLE, 0, UNKNOWN)
 
