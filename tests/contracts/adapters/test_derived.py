@@ -150,6 +150,7 @@ def exact(first: int, second: int, scales: tuple[int, int, int], quotient: bool)
 @example(3 * 10**11, 6 * 10**11, (8, 7, 12), (100, 200), True, (1, -1))
 @example(2**96 - 1, 2**96 - 1, (18, 18, 18), (1, 1), False, (1, 1))
 @example(2**96 - 1, 1, (0, 18, 18), (0, 0), True, (1, 1))
+@example(399_999_999, 1, (8, 0, 0), (900_000, 0), False, (1, 1))
 @example(1, 2**96 - 1, (18, 0, 0), (0, 0), True, (1, 1))
 def test_a_rate_is_rounded_down_and_its_confidence_covers_every_pair_of_legs(
     settable: Callable[..., Any],
@@ -252,9 +253,9 @@ def test_a_rate_has_no_price_that_its_legs_hold_no_more(
     reader = settable(("A", "C", 8), ("B", "C", 8))
     rate = beside.create(reader.chain, "CrossRate", (reader.address, 0), (reader.address, 1), 8)
     now_ms = reader.chain.head.timestamp * 1000
-    for huge in (0, 1):
-        for leg in (0, 1):
-            price = 2**256 - 1 if leg == huge else 10**8
+    # The first quotient would fit again.
+    for first, second in ((2**96, 2**40), (2**256 - 1, 10**8), (10**8, 2**256 - 1)):
+        for leg, price in enumerate((first, second)):
             assert reader.send("set", leg, price, 10, LIVE, now_ms).succeeded
         assert rate.call("tryRead", 0, 60, ANY)[:3] == (R_UNAVAILABLE, 0, UNKNOWN)
 

@@ -5,7 +5,7 @@ from fractions import Fraction
 from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 ETHER = b"\xee" * 20
@@ -97,6 +97,8 @@ def test_moonwell_2025_26_addresses_stand_for_the_feed_s_own_units(
     amount=st.integers(0, 2**128) | st.integers(0, UINT256_MAX),
     forward=st.booleans(),
 )
+# A product of exactly 3 * 2**256, whose remainder borrows from the upper half.
+@example((18, 18, 0), 2**48, 3 * 2**208, True)
 def test_an_amount_is_the_exact_one_rounded_down_or_does_not_fit(
     settable: Callable[..., Any],
     beside: Any,
