@@ -42,8 +42,7 @@ def showing(stream: TextIO = sys.stdout, *, tables: bool) -> Iterator[Show]:
             if snapshot.phase == RUNNING and not told:
                 told = True
                 # Above the tables, where it stays and can be copied; no line is broken.
-                for line in instructions(snapshot):
-                    console.out(line, highlight=False)
+                console.out("\n".join(instructions(snapshot)), highlight=False)
             live.update(render(snapshot), refresh=True)
 
         yield show
