@@ -6,6 +6,7 @@ from enum import StrEnum
 
 from aggregation.feed import FeedSpec, SourceSpec
 from aggregation.median import low_weighted_median
+from aggregation.memory import PriceMemory
 from aggregation.observation import LACKING, Entry
 from aggregation.outlier import is_outlier
 from aggregation.price import divide_up
@@ -60,19 +61,28 @@ def member_prices(
     *,
     unix_ms: int | None = None,
     before: Sequence[MemberPrice] = (),
+    memory: PriceMemory | None = None,
 ) -> list[MemberPrice]:
     """Return a member's prices in table order, from the newest quote of each source.
 
     `now_ns` is the monotonic clock that stamped the quotes; with `unix_ms` quotes stamped from
     the future are refused. `before` is the previous result, by which outliers are re-admitted.
+    `memory` is of the same table and saves work; it never changes the result.
     """
     clocks = Clocks(now_ns, unix_ms)
     rates: dict[str, int | None] = {}
     prices = []
     for index, feed in enumerate(table.feeds):
-        usable = usable_sources(table, feed, quotes, clocks, rates)
         were_outliers = before[index].outliers if before else frozenset()
-        prices.append(_member_price(feed, usable, were_outliers))
+        price = None
+        if memory is not None:
+            price = memory.recall(index, quotes, clocks, rates, were_outliers)
+        if price is None:
+            usable = usable_sources(table, feed, quotes, clocks, rates)
+            price = _member_price(feed, usable, were_outliers)
+            if memory is not None:
+                memory.keep(index, quotes, clocks, rates, were_outliers, price)
+        prices.append(price)
     return prices
 
 

@@ -4,6 +4,7 @@ import time
 from collections.abc import Sequence
 
 from aggregation.member import MemberPrice, member_prices
+from aggregation.memory import PriceMemory
 from aggregation.observation import ObservationBody
 from aggregation.quote import RawQuote
 from aggregation.sources import SourceKey
@@ -23,6 +24,7 @@ class Observer:
         self._quotes: dict[SourceKey, RawQuote] = {}
         self._newest_ns: int | None = None
         self._prices: list[MemberPrice] = []
+        self._memory = PriceMemory(table)
 
     @property
     def prices(self) -> Sequence[MemberPrice]:
@@ -34,6 +36,7 @@ class Observer:
         if table != self._table:
             self._table = table
             self._prices = []
+            self._memory = PriceMemory(table)
 
     def take(self, quote: RawQuote) -> None:
         """Take a newer quote; one thread may call, another than `observe`'s."""
@@ -50,6 +53,7 @@ class Observer:
             time.monotonic_ns(),
             unix_ms=now_ms,
             before=self._prices,
+            memory=self._memory,
         )
         entries = tuple(price.entry for price in self._prices)
         return OwnObservation(ObservationBody(now_ms, entries), newest_ns)

@@ -53,6 +53,8 @@ DOMAIN = keccak(b"bare path")
 GENESIS = QC(Header(0, 0, bytes(32), bytes(32)), bytes(32), bytes(96))
 FEEDS = 4
 START_SECONDS_MAX = 30.0
+CONNECT_NS = 2_000_000_000
+"""So long before the first round, when all processes are ready, they connect."""
 
 
 def bls_key(member: int) -> object:
@@ -266,9 +268,6 @@ def measure(n: int, rate: float, warm_up_s: float, seconds: float) -> dict[str, 
     """Run n members and return what they measured together."""
     listeners = [socket.create_server(("127.0.0.1", 0), backlog=n) for _ in range(n)]
     ports = [listener.getsockname()[1] for listener in listeners]
-    start_ns = time.monotonic_ns() + round((1.0 + 0.3 * n) * 1e9)
-    begin_ns = start_ns + round(warm_up_s * 1e9)
-    window = Window(start_ns, begin_ns, begin_ns + round(seconds * 1e9))
     members = []
     votes = tempfile.TemporaryDirectory(prefix="didyma-bare-")
     try:
@@ -277,11 +276,20 @@ def measure(n: int, rate: float, warm_up_s: float, seconds: float) -> dict[str, 
             job = json.dumps([me, n, round(1000 / rate), *place])
             members.append(
                 subprocess.Popen(
-                    [sys.executable, __file__, "--member", job, msgspec.json.encode(window)],
+                    [sys.executable, __file__, "--member", job],
+                    stdin=subprocess.PIPE,
                     stdout=subprocess.PIPE,
                     pass_fds=[listener.fileno()],
                 )
             )
+        for member in members:
+            member.stdout.readline()  # It is ready.
+        start_ns = time.monotonic_ns() + CONNECT_NS
+        begin_ns = start_ns + round(warm_up_s * 1e9)
+        window = Window(start_ns, begin_ns, begin_ns + round(seconds * 1e9))
+        for member in members:
+            member.stdin.write(msgspec.json.encode(window) + b"\n")
+            member.stdin.flush()
         patience_s = (window.end_ns - time.monotonic_ns()) / 1e9 + START_SECONDS_MAX
         deadline = time.monotonic() + patience_s
         results = []
@@ -303,12 +311,14 @@ def measure(n: int, rate: float, warm_up_s: float, seconds: float) -> dict[str, 
     }
 
 
-def serve(job: str, window: str) -> None:
-    """Be one member's process."""
+def serve(job: str) -> None:
+    """Be one member's process: say that it is ready, then take the window."""
     me, n, interval_ms, descriptor, ports, votes = json.loads(job)
     listener = socket.socket(fileno=descriptor)
     member = Member(me, n, interval_ms, Path(votes))
-    trio.run(member.run, listener, ports, msgspec.json.decode(window, type=Window))
+    print("ready", flush=True)
+    window = msgspec.json.decode(sys.stdin.readline(), type=Window)
+    trio.run(member.run, listener, ports, window)
 
 
 def main() -> None:
@@ -324,6 +334,6 @@ def main() -> None:
 if __name__ == "__main__":
     sys.path.insert(0, str(Path(__file__).parents[2]))
     if sys.argv[1:2] == ["--member"]:
-        serve(*sys.argv[2:4])
+        serve(sys.argv[2])
     else:
         main()
