@@ -1,6 +1,6 @@
 """Calls of the Accountability contract: deployment, stakes, and evidence as calldata.
 
-Evidence is what `consensus.evidence` holds, as nodes find it and `didyma evidence export` writes it.
+Evidence is what `consensus.evidence` holds: nodes find it, `didyma evidence export` writes it.
 """
 
 from dataclasses import dataclass
@@ -90,9 +90,7 @@ def encode_report(epoch: int, evidence: Evidence) -> bytes:
     """
     match evidence:
         case TwoVotes(first=first, second=second):
-            return abi.encode_call(
-                CONTRACT, "reportTwoVotes", epoch, _vote(first), _vote(second)
-            )
+            return abi.encode_call(CONTRACT, "reportTwoVotes", epoch, _vote(first), _vote(second))
         case TwoTimeouts(first=one, second=other):
             return abi.encode_call(
                 CONTRACT, "reportTwoTimeouts", epoch, _timeout(one), _timeout(other)

@@ -262,7 +262,7 @@ def deploy(committee: Committee, **changes: Any) -> Deployed:
 
 
 class Branch:
-    """Blocks of a committee, each the child of the one before, with the proofs that they are final."""
+    """Blocks of a committee, each the child of the one before, with proofs that they are final."""
 
     def __init__(self, committee: Committee) -> None:
         self.committee = committee

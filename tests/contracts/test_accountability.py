@@ -11,8 +11,14 @@ import pytest
 from blspy import PopSchemeMPL
 
 from aggregation.state import genesis_state
-from consensus.committee import Configuration, EpochContext, Timing, bitmap_of, network_id
-from consensus.committee import registration_digest
+from consensus.committee import (
+    Configuration,
+    EpochContext,
+    Timing,
+    bitmap_of,
+    network_id,
+    registration_digest,
+)
 from consensus.digests import keccak, timeout_digest
 from consensus.evidence import (
     Evidence,
@@ -154,7 +160,9 @@ def context_of(committee: Any) -> EpochContext:
     return EpochContext(committee.network, committee.epoch, committee.configuration, bytes(32), 0)
 
 
-def vote(court: Court, members: Iterable[int], mark: int = 1, view: int = 9, parent: int = 8) -> Any:
+def vote(
+    court: Court, members: Iterable[int], mark: int = 1, view: int = 9, parent: int = 8
+) -> Any:
     link = Link(bytes([mark]) * 32, parent, 5, bytes(32), bytes(32))
     header = Header(view, 1_700_000_000_000 + mark, bytes([mark]) * 32, link.digest)
     digest = header.id(court.committee.domain)
@@ -207,7 +215,7 @@ def test_a2_an_offence_is_punished_once_by_whatever_evidence(court: Court) -> No
     assert convictions(court.report(double_vote(court, [1], [1])))
     assert court.deposit(1, ETHER).succeeded
     assert error(court.report(double_vote(court, [1], [1]))) == "AlreadyPunished()"
-    # The same two votes inside certificates; a third vote of that view; the half that is new counts.
+    # The same two votes inside certificates, a third vote of that view; who is new counts.
     assert [c.key for c in convictions(court.report(double_vote(court, [0, 1], [0, 1])))] == [
         court.key(0)
     ]
@@ -215,9 +223,9 @@ def test_a2_an_offence_is_punished_once_by_whatever_evidence(court: Court) -> No
     third = two_votes(context, vote(court, [1], 3)[0], vote(court, [1], 1)[0])
     assert error(court.report(third)) == "AlreadyPunished()"
     assert court.stake(1).amount == ETHER
-    assert [c.slashed for c in convictions(court.report(double_vote(court, [1], [1], view=10)))] == [
-        ETHER
-    ]
+    assert [
+        c.slashed for c in convictions(court.report(double_vote(court, [1], [1], view=10)))
+    ] == [ETHER]
 
 
 def test_a_hidden_certificate_and_two_timeouts(court: Court) -> None:
@@ -253,9 +261,10 @@ def test_a1_a_signature_that_is_not_the_members_convicts_nobody(court: Court) ->
             lied = replace_struct(good, **{part: changed})
             answer = error(court.report(lied))
             assert answer.startswith(("BadSignature", "NobodyConvicted"))
+    signed = replace_struct(good.first, aggregate=infinity)
+    lied = replace_struct(good, first=signed)
     with pytest.raises(ValueError, match="infinity"):
-        signed = replace_struct(good.first, aggregate=infinity)  # type: ignore[union-attr]
-        accountability.encode_report(0, replace_struct(good, first=signed))
+        accountability.encode_report(0, lied)
     swapped = TimeoutGroup(3, bitmap_of([0])), TimeoutGroup(4, bitmap_of([1]))
     lied = two_timeouts(replace_struct(other, groups=swapped), timeout(court, {1: 5}))
     assert error(court.report(lied)).startswith("BadSignature(which=")
@@ -313,7 +322,9 @@ def test_a3_a_stake_stays_until_the_evidence_window_is_over(court: Court, kit: A
     assert error(court.send(withdraw, operator(1))).startswith("Bound(")
     assert error(court.send(accountability.encode_unbond(key), operator(2))).startswith("NotOwner(")
     assert court.send(accountability.encode_unbond(key), operator(1)).succeeded
-    assert error(court.send(accountability.encode_unbond(key), operator(1))).startswith("AlreadyUnb")
+    assert error(court.send(accountability.encode_unbond(key), operator(1))).startswith(
+        "AlreadyUnb"
+    )
     end_s = kit.VALID_UNTIL_MS // 1000 + WINDOW_S
     assert court.stake(1).release_at_ms == end_s * 1000
     # In its last second it can still be slashed, and not be withdrawn.
@@ -444,16 +455,12 @@ def real_court(kit: Any, faulty: frozenset[int]) -> tuple[Court, Setting]:
     network = network_id("simulated", configuration.hash)
     genesis = genesis_state(table, GENESIS_TIME_MS)
     context = EpochContext(network, 0, configuration, genesis.digest(), GENESIS_TIME_MS)
-    setting = Setting(
-        context, RealSignatures(context, faulty), TimedRule(context, table), genesis
-    )
+    setting = Setting(context, RealSignatures(context, faulty), TimedRule(context, table), genesis)
     keys = [PopSchemeMPL.key_gen(bytes([i + 1]) * 32) for i in range(4)]
     proofs = [
         MemberProof(
             bytes(PopSchemeMPL.pop_prove(key)),
-            bytes(
-                PopSchemeMPL.sign(key, registration_digest(network, m.operator, m.ed25519_key))
-            ),
+            bytes(PopSchemeMPL.sign(key, registration_digest(network, m.operator, m.ed25519_key))),
         )
         for key, m in zip(keys, members, strict=True)
     ]
@@ -479,7 +486,7 @@ def real_court(kit: Any, faulty: frozenset[int]) -> tuple[Court, Setting]:
 
 
 def test_what_a_network_with_real_keys_finds_is_punished(kit: Any) -> None:
-    """A member with two voices, and liars that hide certificates; every charge is tried on chain."""
+    """A member with two voices, and liars that hide certificates; each charge is tried on chain."""
     punished: dict[str, set[int]] = {}
     for seed, liar in enumerate((2, 1, 3)):
         court, setting = real_court(kit, frozenset({liar}))

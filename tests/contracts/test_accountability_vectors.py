@@ -15,9 +15,7 @@ from node.evidence_file import evidence_in
 from testnet.chain.evm import EvmChain, Receipt
 
 CONTRACTS = Path(__file__).parent / "artifacts"
-VECTORS = json.loads(
-    (Path(__file__).parents[1] / "vectors" / "evidence.json").read_text("utf-8")
-)
+VECTORS = json.loads((Path(__file__).parents[1] / "vectors" / "evidence.json").read_text("utf-8"))
 EPOCH = 3
 AT_S = 1_700_000_000
 
@@ -41,9 +39,7 @@ def court(kit: Any) -> Court:
     chain = EvmChain(genesis_time=AT_S)
     code = json.loads((CONTRACTS / "OracleOfEpoch.json").read_text())["bytecode"][2:]
     configuration = bytes.fromhex(document["configuration"][2:])
-    oracle = chain.deploy(
-        bytes.fromhex(code) + keccak(VECTORS["network"].encode()) + configuration
-    )
+    oracle = chain.deploy(bytes.fromhex(code) + keccak(VECTORS["network"].encode()) + configuration)
     assert chain.call(oracle, abi.selector("Oracle", "network")).hex() == document["network"][2:]
     committee = tuple(
         Member(
@@ -84,9 +80,7 @@ def test_what_convicts(court: Court, vector: dict[str, Any]) -> None:
     receipt = court.report(document)
     assert receipt.succeeded, accountability.decode_error(receipt.output)
     print(f"{vector['name']}: {receipt.gas_used} gas")
-    found = [
-        accountability.decode_convicted(list(log.topics), log.data) for log in receipt.logs
-    ]
+    found = [accountability.decode_convicted(list(log.topics), log.data) for log in receipt.logs]
     assert [f.offence for f in found if f] == [document["kind"]] * len(document["accused"])
     keys = [bytes.fromhex(VECTORS["members"][i]["bls_key"][2:]) for i in document["accused"]]
     assert [f.key for f in found if f] == [accountability.key_name(key) for key in keys]

@@ -1,4 +1,4 @@
-"""A perpetual market on the embedded chain, with traders, a backer and reports as they are wanted."""
+"""A perpetual market on the embedded chain, with traders, a backer and reports as wanted."""
 
 import json
 from collections.abc import Sequence
@@ -159,7 +159,9 @@ class Market:
         report = self.report(dollars, **answer)
         return self.send(who, "open", size, margin, limit, updates(report))
 
-    def close(self, who: Account, dollars: float, limit: int | None = None, **answer: int) -> Receipt:
+    def close(
+        self, who: Account, dollars: float, limit: int | None = None, **answer: int
+    ) -> Receipt:
         if limit is None:
             limit = 0 if self.position(who).size > 0 else NO_LIMIT
         return self.send(who, "close", limit, updates(self.report(dollars, **answer)))

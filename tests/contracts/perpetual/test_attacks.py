@@ -159,9 +159,7 @@ def test_two_prices_in_one_transaction(market: Any, perpetual: Any) -> None:
 
 
 @pytest.mark.parametrize("pull", [True, False])
-def test_a_sandwich_around_an_update_of_one_block(
-    market: Any, perpetual: Any, pull: bool
-) -> None:
+def test_a_sandwich_around_an_update_of_one_block(market: Any, perpetual: Any, pull: bool) -> None:
     """Buy, let the update in, sell: within the block the first price stays."""
     who, encode, updates = market.trader(0), perpetual.encode, perpetual.updates
     assert market.oracle.push(market.report(50_000)).succeeded
@@ -180,9 +178,7 @@ def test_a_sandwich_around_an_update_of_one_block(
     minute(market)
 
 
-def test_a_liquidation_cannot_use_a_second_price_of_the_block(
-    market: Any, perpetual: Any
-) -> None:
+def test_a_liquidation_cannot_use_a_second_price_of_the_block(market: Any, perpetual: Any) -> None:
     who, keeper = market.trader(0), market.trader(1)
     encode, updates = perpetual.encode, perpetual.updates
     assert market.open(who, HALF, MARGIN, 50_000).succeeded
@@ -243,9 +239,7 @@ def test_venus_and_blizz_2022_a_price_that_stopped_does_not_live_on(
     assert market.oracle.push(stopped).succeeded
     market.chain.mine(timestamp=market.chain.head.timestamp + perpetual.MAX_AGE_S + 1)
     for reports in ((), (stopped,)):
-        refused = market.send(
-            who, "open", -HALF, MARGIN, 0, perpetual.updates(*reports)
-        )
+        refused = market.send(who, "open", -HALF, MARGIN, 0, perpetual.updates(*reports))
         assert market.error(refused) == "Stale"
     # An order to sell at it gets the price of its own report, and none from a feed that halts.
     before = market.balance(who)
