@@ -20,7 +20,7 @@ import {IOracle} from "./IOracle.sol";
 ///                   within the bound of one that tripped, from a report between `confirmAfter` and
 ///                   `confirmWithin` later.
 ///  G2 *fail closed* `read` serves only what `IOracle.read` with this guard's limits serves.
-///  G3 *logged*      Each price out of the bound that is poked is logged once for each report.
+///  G3 *logged*      A jump is logged when it is first poked, its confirmation when that is, in shadow too.
 ///  G4 *fixed*       All parameters are fixed together at deployment, there is no owner. Other parameters
 ///                   are another guard: a consumer changes all of them, or none.
 ///  G5 *heals*       A level that two reports agree on is accepted, whatever the jump: no price is

@@ -27,6 +27,9 @@ import {Settlement} from "../Settlement.sol";
 ///   halted, unavailable, stale or too uncertain: nothing; margin can always be added, what is free
 ///   be withdrawn
 ///
+/// A feed may die: be removed, or its committee miss the handover to this chain. Then positions end at what
+/// they were entered for, a week after somebody doubted the feed and nobody could `refresh` it.
+///
 /// Invariants, each tested under its number:
 ///
 ///  P1 *solvent*    What is held is at least all balances, margins, orders' deposits and the pool.
@@ -37,6 +40,9 @@ import {Settlement} from "../Settlement.sol";
 ///  P4 *one price*  All small trades and liquidations of a block are at the same answer.
 ///  P5 *fair*       A position is liquidated only if closing it would leave less than the maintenance
 ///                  margin. Whoever liquidates its own position gets no more than by closing it.
+///  P6 *way out*    No collateral is stuck for ever: orders end at their deadline, and positions of a
+///                  feed that gives no price for a week can be unwound. While anyone can bring a
+///                  price, none can.
 ///
 /// Token: an ERC-20, also one that keeps a fee; not one whose balances change by themselves.
 contract Perpetual is Settlement {
@@ -105,6 +111,8 @@ contract Perpetual is Settlement {
     event Shortfall(address indexed account, uint256 amount);
     /// @notice An order ended without effect; its margin is free again.
     event Refunded(uint256 indexed id, Refusal refusal);
+    /// @notice The feed gives no price: unless it does within a week, positions can be unwound.
+    event Doubted(uint256 deadAt);
 
     error Refused(Refusal refusal);
     error NotLive(uint256 status);
@@ -117,10 +125,13 @@ contract Perpetual is Settlement {
     error NotSmall(uint256 notional, uint256 left);
     error NotLiquidatable(int256 equity, uint256 maintenance);
     error Reentered();
+    /// The feed gives a price, or may still do so until `deadAt` (Unix seconds, 0 if nobody doubted).
+    error NotDead(uint256 deadAt);
 
     uint256 private constant PPM = 1_000_000;
     uint256 private constant SIZE_DECIMALS = 8;
     uint256 private constant MINUTE = 60;
+    uint256 private constant WEEK = 7 days;
     uint8 private constant LIVE = 1;
     uint8 private constant DEGRADED = 3;
     /// Far from every overflow.
@@ -148,6 +159,8 @@ contract Perpetual is Settlement {
     /// @notice What the backer has at risk, and how much of it is set aside for open positions.
     uint256 public pool;
     uint256 public reserved;
+    /// @notice From when on positions can be unwound, Unix seconds; 0 while nobody doubts the feed.
+    uint256 public deadAt;
     Mark private _mark;
     uint256 private _minute;
     uint256 private _usedInMinute;
@@ -277,6 +290,36 @@ contract Perpetual is Settlement {
         emit Liquidated(account, msg.sender, fee);
     }
 
+    // A feed that died.
+
+    /// @notice States that the feed gives no price; anyone may, while that is so.
+    function doubt() external {
+        if (!_isSilent() || deadAt != 0) revert NotDead(deadAt);
+        deadAt = block.timestamp + WEEK;
+        emit Doubted(deadAt);
+    }
+
+    /// @notice Shows that the feed gives a price, as every trade does.
+    function refresh(Update[] calldata updates) external {
+        _marked(updates);
+    }
+
+    /// @notice Ends a position without profit or loss, if the feed is dead; anyone may.
+    function unwind(address account) external {
+        if (deadAt == 0 || block.timestamp < deadAt || !_isSilent()) revert NotDead(deadAt);
+        Position memory position = positionOf[account];
+        if (position.size == 0) revert Refused(Refusal.NoPosition);
+        delete positionOf[account];
+        reserved -= position.reserve;
+        balanceOf[account] += position.margin;
+        emit Closed(account, 0, position.margin);
+    }
+
+    function _isSilent() private view returns (bool) {
+        (uint8 reason,,,,) = oracle.tryRead(feed, maxAgeSeconds, maxConfidencePpm);
+        return reason != 0;
+    }
+
     // Large trades: two steps.
 
     /// @notice Asks to open a position of any size; the margin is bound until the order ends.
@@ -299,6 +342,7 @@ contract Perpetual is Settlement {
     function _onSettled(uint256 id, uint256 price, uint256 confidencePpm, uint64) internal override {
         Order memory order = _take(id);
         balanceOf[msg.sender] += settlementFee;
+        if (deadAt != 0) deadAt = 0;
         Mark memory mark = Mark(0, LIVE, uint64(price), _absolute(price, confidencePpm));
         if (order.size != 0) {
             (uint256 entry, Refusal refusal) =
@@ -454,6 +498,7 @@ contract Perpetual is Settlement {
         (uint256 price, uint256 confidencePpm, uint8 status,) = oracle.latest(feed);
         mark = Mark(uint64(block.number), status, uint64(price), _absolute(price, confidencePpm));
         _mark = mark;
+        if (deadAt != 0) deadAt = 0;
     }
 
     function _countSmall(uint256 notional) private {

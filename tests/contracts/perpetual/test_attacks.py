@@ -288,6 +288,47 @@ def test_a_carried_price_liquidates_nobody(market: Any) -> None:
     assert market.close(who, 50_000, status=2).succeeded
 
 
+def test_p6_a_feed_that_died_leaves_nobody_locked_in(market: Any, perpetual: Any) -> None:
+    who, other, week = market.trader(0), market.trader(1), 7 * 86_400
+    before = market.balance(who)
+    assert market.open(who, HALF, MARGIN, 50_000).succeeded
+    assert market.error(market.send(other, "doubt")) == "NotDead"
+    unwind = ("unwind", perpetual.account(who))
+    assert market.error(market.send(other, *unwind)) == "NotDead"
+    # A loser cannot have a living feed taken for dead: anyone can bring a report.
+    market.chain.mine(timestamp=market.chain.head.timestamp + 60)
+    market.done(who, "doubt")
+    market.chain.mine(timestamp=market.chain.head.timestamp + week - 60)
+    assert market.error(market.send(other, *unwind)) == "NotDead"
+    # (Of the term of the test's epoch a day is over: its reports are no longer taken.)
+    refused = market.send(other, "refresh", perpetual.updates(market.report(40_000)))
+    assert market.error(refused) == "Expired"
+    market.chain.mine(timestamp=market.chain.head.timestamp + 60)
+    receipt = market.send(other, *unwind)
+    assert receipt.succeeded, market.error(receipt)
+    assert market.balance(who) == before
+    assert market.error(market.send(other, *unwind)) == "Refused(NoPosition)"
+
+
+def test_p6_a_price_ends_the_doubt(market: Any, perpetual: Any) -> None:
+    who, other = market.trader(0), market.trader(1)
+    assert market.open(who, HALF, MARGIN, 50_000).succeeded
+    market.chain.mine(timestamp=market.chain.head.timestamp + 60)
+    for way in ("refresh", "trade", "settle"):
+        market.chain.mine(timestamp=market.chain.head.timestamp + 60)
+        market.done(who, "doubt")
+        assert market.number("deadAt") != 0
+        assert market.error(market.send(who, "doubt")) == "NotDead"
+        if way == "refresh":
+            market.done(other, "refresh", perpetual.updates(market.report(50_000)))
+        elif way == "trade":
+            assert market.open(other, BITCOIN // 10, MARGIN, 50_000).succeeded
+        else:
+            request = market.request(who, "requestClose", 0)
+            assert market.settle(other, request, 50_000).succeeded
+        assert market.number("deadAt") == 0
+
+
 # Gain without risk.
 
 

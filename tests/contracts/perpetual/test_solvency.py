@@ -122,6 +122,24 @@ def machine(kit: Any, perpetual: Any) -> type[RuleBasedStateMachine]:
             if hasattr(self, "market"):
                 self.market.check()
 
+        def teardown(self) -> None:
+            """The feed dies, everyone leaves, and everyone is paid to the last unit (P6)."""
+            market = self.market
+            market.chain.mine(timestamp=market.chain.head.timestamp + 1_000)
+            assert market.send(market.backer, "doubt").succeeded or market.number("deadAt")
+            market.chain.mine(timestamp=market.chain.head.timestamp + 7 * 86_400)
+            for who in map(market.trader, range(3)):
+                order = market.number("pendingOf", perpetual.account(who))
+                if order:
+                    market.done(who, "expire", order)
+                if market.position(who).size:
+                    market.done(who, "unwind", perpetual.account(who))
+            market.check()
+            market.done(market.backer, "defund", market.number("pool"))
+            for who in market.accounts:
+                market.done(who, "withdraw", market.balance(who))
+            assert market.held() == 0
+
     return Traded
 
 
