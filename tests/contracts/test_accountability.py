@@ -33,6 +33,7 @@ from consensus.messages import Header, Link, TimeoutGroup
 from contracts import accountability, client, epochs
 from contracts.accountability import Convicted, Stake
 from contracts.epochs import MemberProof
+from node.evidence_file import document_of, encode_document, evidence_in
 from testnet.byzantine import Coalition
 from testnet.chain.evm import Account, Receipt, Reverted, account_of
 from testnet.real_signatures import RealSignatures, TimedRule, real_setting
@@ -507,7 +508,11 @@ def test_what_a_network_with_real_keys_finds_is_punished(kit: Any) -> None:
         }
         assert found, f"no evidence at seed {seed}"
         for kind, evidence in list(found.items())[:12]:
-            receipt = court.report(evidence)
+            # As `didyma evidence export` writes it, and whoever got the file reads it.
+            content = encode_document(document_of(setting.context, evidence))
+            document, exported = evidence_in(content)
+            assert document.accused == (liar,)
+            receipt = court.report(exported, document.epoch)
             for conviction in convictions(receipt):
                 member = [court.key(i) for i in range(4)].index(conviction.key)
                 punished.setdefault(kind[0], set()).add(member)
