@@ -14,8 +14,8 @@ from contracts import abi, accountability, epochs
 from node.evidence_file import evidence_in
 from testnet.chain.evm import EvmChain, Receipt
 
-CONTRACTS = Path(__file__).parent / "artifacts"
-VECTORS = json.loads((Path(__file__).parents[1] / "vectors" / "evidence.json").read_text("utf-8"))
+CONTRACTS = Path(__file__).parents[1] / "artifacts"
+VECTORS = json.loads((Path(__file__).parents[2] / "vectors" / "evidence.json").read_text("utf-8"))
 EPOCH = 3
 AT_S = 1_700_000_000
 
