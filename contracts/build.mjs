@@ -27,15 +27,17 @@ const settings = {
 // The harness opens the libraries to tests; it is not shipped, nor is the example's code.
 const tests = join(here, "..", "tests", "contracts");
 const targets = [
-  { source: "src/Oracle.sol", name: "Oracle", folder: join(here, "artifacts") },
+  ...["Oracle", "Accountability", "Guard", "Settlement"].map((name) => (
+    { source: `src/${name}.sol`, name, folder: join(here, "artifacts") })),
   ...["ChainlinkAdapter", "ChronicleAdapter", "PythAdapter", "QuoteAdapter"].map((name) => (
     { source: `src/adapters/${name}.sol`, name, folder: join(here, "artifacts") })),
   ...["CrossRate", "InverseFeed", "SequencerGate"].map((name) => (
     { source: `src/derived/${name}.sol`, name, folder: join(here, "artifacts") })),
   { source: "solidity/Harness.sol", name: "Harness", folder: join(tests, "artifacts") },
-  ...["Batch", "SettableReader", "SettableUptime"].map((name) => (
+  ...["Batch", "OracleOfEpoch", "SettableReader", "SettableUptime", "Settled", "Token"].map((name) => (
     { source: `solidity/${name}.sol`, name, folder: join(tests, "artifacts") })),
-  { source: "src/examples/Consumer.sol", name: "Consumer", folder: join(tests, "artifacts") },
+  ...["Consumer", "Perpetual"].map((name) => (
+    { source: `src/examples/${name}.sol`, name, folder: join(tests, "artifacts") })),
 ];
 
 function sourcesUnder(root, folder) {

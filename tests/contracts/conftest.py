@@ -23,11 +23,12 @@ from consensus.committee import (
     quorum,
     registration_digest,
 )
-from consensus.digests import keccak
+from consensus.digests import genesis_id, keccak, link_digest
 from consensus.messages import Header
 from contracts import client, epochs
 from contracts.client import Certificate
 from contracts.epochs import MemberProof
+from contracts.finality import FinalProof, LinkedBlock
 from contracts.points import decompress_g1, decompress_g2
 from testnet.chain.evm import EvmChain, Receipt
 
@@ -260,10 +261,48 @@ def deploy(committee: Committee, **changes: Any) -> Deployed:
     return oracle
 
 
+class Branch:
+    """Blocks of a committee, each the child of the one before, with proofs that they are final."""
+
+    def __init__(self, committee: Committee) -> None:
+        self.committee = committee
+        genesis = genesis_id(committee.domain, bytes(32), b"\x59" * 32)
+        self.headers = [Header(0, 0, bytes(32), genesis)]
+        self.blocks: list[LinkedBlock] = []
+        self.words: list[list[int]] = []
+
+    def add(self, words: list[int], at_ms: int, skipped: int = 0) -> SignedReport:
+        """Add a certified block, whose view comes so many after the next one."""
+        parent, height = self.headers[-1], len(self.headers)
+        parent_id = parent.id(self.committee.domain) if parent.view else parent.link
+        view = parent.view + 1 + skipped
+        state, payload = bytes([height]) * 32, bytes([0x80 | height]) * 32
+        link = link_digest(parent_id, parent.view, height, state, payload)
+        header = Header(view, at_ms, feed_root(words), link)
+        self.headers.append(header)
+        self.words.append(words)
+        self.blocks.append(LinkedBlock(view, at_ms, header.feed_root, height, state, payload))
+        return self.committee.sign(header, words)
+
+    def proof(self, first: int, last: int | None = None) -> tuple[FinalProof, client.Claim]:
+        """Prove feed 0 of block `first` (from 1) by the certificate of block `last`."""
+        last = first + 1 if last is None else last
+        report = self.committee.sign(self.headers[last], ())
+        proof = FinalProof(
+            self.committee.epoch,
+            self.headers[first - 1],
+            tuple(self.blocks[first - 1 : last]),
+            report.bitmap,
+            report.signature,
+        )
+        return proof, client.claim_of(0, self.words[first - 1])
+
+
 @pytest.fixture(scope="session")
 def kit() -> Any:
     """What tests build their cases from (tests import nothing from each other)."""
     return SimpleNamespace(
+        Branch=Branch,
         Committee=Committee,
         Header=Header,
         SignedReport=SignedReport,

@@ -21,8 +21,11 @@ library BLS12381 {
     /// Where the key stands. Its 128 bytes are followed by as many that may be used.
     uint256 internal constant KEY = 0x200;
 
-    uint256 private constant START = 0x80;
-    uint256 private constant MESSAGE = 0x280;
+    /// Where the negated generator of G1 stands.
+    uint256 internal constant START = 0x80;
+    /// Where a hashed message stands, 256 bytes.
+    uint256 internal constant MESSAGE = 0x280;
+
     uint256 private constant UNIFORM = 0x380;
     uint256 private constant END = 0x480;
 

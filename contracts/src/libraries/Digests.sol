@@ -8,6 +8,7 @@ import {Block, Configuration, FeedRecord, Member, Timing} from "../IOracle.sol";
 library Digests {
     bytes1 private constant TAG_DOMAIN = 0x02;
     bytes1 private constant TAG_LINK = 0x04;
+    bytes1 private constant TAG_TIMEOUT = 0x06;
     bytes1 private constant TAG_CONFIGURATION = 0x0a;
     bytes1 private constant TAG_KEY_LIST = 0x0b;
     bytes1 private constant TAG_FEED_TABLE = 0x0c;
@@ -60,6 +61,28 @@ library Digests {
                 block_.payloadDigest
             )
         );
+    }
+
+    /// Returns the link of which all parts are given.
+    function link(
+        bytes32 parentId,
+        uint64 parentView,
+        uint64 height,
+        bytes32 stateDigest,
+        bytes32 payloadDigest
+    ) internal pure returns (bytes32) {
+        return keccak256(
+            abi.encodePacked(TAG_LINK, parentId, parentView, height, stateDigest, payloadDigest)
+        );
+    }
+
+    /// Returns what a timeout signs: its view and the view of the highest certificate known.
+    function timeout(bytes32 domain_, uint64 view_, uint64 highQcView)
+        internal
+        pure
+        returns (bytes32)
+    {
+        return keccak256(abi.encodePacked(TAG_TIMEOUT, domain_, view_, highQcView));
     }
 
     /// Returns what the sitting committee signs when it hands over.
