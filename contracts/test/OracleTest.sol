@@ -2,7 +2,7 @@
 pragma solidity 0.8.37;
 
 import {Certificate, IOracle, Place} from "../src/IOracle.sol";
-import {Signers} from "./Signers.sol";
+import {Signers, deployed} from "./Signers.sol";
 import {Spec} from "./Spec.sol";
 import {vm} from "./Vm.sol";
 
@@ -32,10 +32,7 @@ abstract contract OracleTest {
             vm.getCode("Oracle.sol:Oracle"),
             abi.encode(NAME, signers.hash(), MAX_FUTURE, EVIDENCE_WINDOW)
         );
-        assembly ("memory-safe") {
-            oracle := create(0, add(code, 0x20), mload(code))
-        }
-        require(address(oracle) != address(0), "deployment");
+        oracle = IOracle(deployed(code));
         oracle.register(signers.registrations(oracle.network()));
         oracle.open(signers.configuration());
     }

@@ -2,37 +2,21 @@
 pragma solidity 0.8.37;
 
 import {Configuration, FeedRecord, Member, Registration, Timing} from "../src/IOracle.sol";
-import {BLS12381} from "../src/libraries/BLS12381.sol";
 import {Spec} from "./Spec.sol";
+import {vm} from "./Vm.sol";
 
-/// Opens the hash to curve.
-contract Hasher {
-    function message(bytes32 digest) external view returns (uint256[8] memory point) {
-        _reserve(point);
-        BLS12381.hashMessage(digest);
-        return _hashed();
-    }
+/// The contract's hash to curve, which the vectors judge.
+interface IHasher {
+    function message(bytes32 digest) external view returns (uint256[8] memory point);
+    function key(uint256[4] calldata key_) external view returns (uint256[8] memory point);
+}
 
-    function key(uint256[4] calldata key_) external view returns (uint256[8] memory point) {
-        _reserve(point);
-        BLS12381.putKey(key_);
-        BLS12381.hashKey();
-        return _hashed();
+/// Deploys what another source was compiled to.
+function deployed(bytes memory code) returns (address account) {
+    assembly ("memory-safe") {
+        account := create(0, add(code, 0x20), mload(code))
     }
-
-    /// The value to return has taken memory already; nothing has been written there yet.
-    function _reserve(uint256[8] memory) private pure {
-        assembly ("memory-safe") {
-            mstore(0x40, 0x80)
-        }
-        BLS12381.reserve();
-    }
-
-    function _hashed() private pure returns (uint256[8] memory point) {
-        assembly ("memory-safe") {
-            mcopy(point, 0x280, 0x100)
-        }
-    }
+    require(account != address(0), "deployment");
 }
 
 /// A committee whose secret keys are known: it signs on chain, by the precompiles that multiply.
@@ -40,13 +24,15 @@ contract Signers {
     /// The order of the groups.
     uint256 private constant R = 0x73eda753299d7d483339d80809a1d80553bda402fffe5bfeffffffff00000001;
 
-    Hasher private immutable _hasher = new Hasher();
+    IHasher private immutable _hasher = IHasher(deployed(vm.getCode("Hasher.sol:Hasher")));
     uint256 public immutable n;
-    uint256 private immutable _seed;
-    uint256 private immutable _feeds;
     uint64 public immutable validUntil;
     uint64 public immutable carry;
     bytes32 public immutable hash;
+    uint256 private immutable _seed;
+    uint256 private immutable _feeds;
+    uint256[] private _secrets;
+    uint256[4][] private _keys;
 
     /// Equal seeds give equal keys.
     constructor(uint256 n_, uint256 seed, uint256 feeds, uint64 validUntil_, uint64 carry_) {
@@ -55,17 +41,14 @@ contract Signers {
             _secrets.push(uint256(keccak256(abi.encode("secret", seed, i))) % (R - 1) + 1);
             _keys.push(_multiplyG1(_secrets[i]));
         }
-        hash = Spec.configuration(this_());
+        hash = Spec.configuration(_configuration());
     }
-
-    uint256[] private _secrets;
-    uint256[4][] private _keys;
 
     function configuration() external view returns (Configuration memory) {
-        return this_();
+        return _configuration();
     }
 
-    function this_() internal view returns (Configuration memory c) {
+    function _configuration() private view returns (Configuration memory c) {
         c.members = new Member[](_secrets.length);
         for (uint256 i; i < c.members.length; ++i) c.members[i] = member(i);
         c.feeds = new FeedRecord[](_feeds);
