@@ -76,9 +76,9 @@ test-contracts: contracts/node_modules  ## fuzz the contracts with forge (about 
 
 verify-contracts: setup contracts/node_modules contracts/.tools  ## long fuzzing, proofs, slither, mutants
 	@FOUNDRY_PROFILE=long $(forge) test
-	@$(bin)/python contracts/tools/verify.py prove
-	@$(bin)/python contracts/tools/verify.py slither
-	@$(bin)/python contracts/tools/verify.py mutants
+	@$(bin)/python contracts/tools/prove.py
+	@$(bin)/python contracts/tools/slither.py
+	@$(bin)/python contracts/tools/mutants.py
 
 contracts/.tools: contracts/tools/constraints.txt
 	@.ci/setup dev

@@ -34,11 +34,16 @@ contract Signers {
     uint256[] private _secrets;
     uint256[4][] private _keys;
 
+    /// Of these seeds the second member's key is the first's negated, or the first feed has another name.
+    uint256 public constant OPPOSITE = 2 ** 256 - 1;
+    uint256 public constant RENAMED = 2 ** 256 - 2;
+
     /// Equal seeds give equal keys.
     constructor(uint256 n_, uint256 seed, uint256 feeds, uint64 validUntil_, uint64 carry_) {
         (n, _seed, _feeds, validUntil, carry) = (n_, seed, feeds, validUntil_, carry_);
         for (uint256 i; i < n_; ++i) {
             _secrets.push(uint256(keccak256(abi.encode("secret", seed, i))) % (R - 1) + 1);
+            if (seed == OPPOSITE && i == 1) _secrets[1] = R - _secrets[0];
             _keys.push(_multiplyG1(_secrets[i]));
         }
         hash = Spec.configuration(_configuration());
@@ -59,6 +64,7 @@ contract Signers {
                 keccak256(abi.encode(i))
             );
         }
+        if (_seed == RENAMED) c.feeds[0].identity ^= bytes32(uint256(1) << 248);
         c.timing = Timing(1000, 500, 100, 5000, 2000, carry);
         c.validUntil = validUntil;
     }

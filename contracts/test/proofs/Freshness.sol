@@ -51,17 +51,12 @@ contract FreshnessProof {
         _proven(word, path, 0, view_);
     }
 
-    function check_what_is_proven_is_newer_3(uint256 word, bytes32[] calldata path, uint64 view_)
+    function check_what_is_proven_is_newer_382(uint256 word, bytes32[] calldata path, uint64 view_)
         external
     {
-        _proven(word, path, 3, view_);
+        _proven(word, path, 382, view_);
     }
 
-    function check_what_is_proven_is_newer_381(uint256 word, bytes32[] calldata path, uint64 view_)
-        external
-    {
-        _proven(word, path, 381, view_);
-    }
 
     function _proven(uint256 word, bytes32[] calldata path, uint16 feed, uint64 view_) private {
         bytes32 slot = bytes32(PAIRS + uint256(feed >> 1));
