@@ -2,13 +2,14 @@
 
 `python contracts/tools/mutants.py` plants all and prints a table, `mutants.py NAME…` some of them,
 `mutants.py --quick` one of each kind that is cheap. A mistake is a file in `contracts/test/mutants`:
-the texts to replace, and which of forge's tests (`caught_by`, patterns of their names) and which proofs
-(`refuted_by`) see it. A text that does not occur exactly once, a mutant that does not compile and a
+the texts to replace, and which of forge's tests (`caught_by`, a pattern of their names), which proofs
+(`refuted_by`, likewise) and which of the Python tests (`pytest`, their ids) see it. A text that does not occur exactly once, a mutant that does not compile and a
 tool that breaks down are errors, never catches. Nothing outside a temporary directory is changed.
 """
 
 import argparse
 import json
+import os
 import shutil
 import subprocess
 import sys
@@ -18,6 +19,8 @@ import tomllib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+
+import prove
 
 CONTRACTS = Path(__file__).resolve().parents[1]
 MUTANTS = CONTRACTS / "test" / "mutants"
@@ -47,6 +50,7 @@ class Mutant:
     changes: tuple[Change, ...]
     caught_by: str
     refuted_by: str
+    pytest: tuple[str, ...]
 
 
 def load(path: Path) -> Mutant:
@@ -54,10 +58,11 @@ def load(path: Path) -> Mutant:
     document = tomllib.loads(path.read_text())
     changes = tuple(Change(**change) for change in document.pop("change"))
     caught_by, refuted_by = document.pop("caught_by", ""), document.pop("refuted_by", "")
+    tests = tuple(document.pop("pytest", ()))
     mistake, quick = document.pop("mistake"), document.pop("quick", False)
-    if document or not changes or not (caught_by or refuted_by):
+    if document or not changes or not (caught_by or refuted_by or tests):
         raise Broken(f"{path.name} is not a mutant: {sorted(document)}")
-    return Mutant(path.stem, mistake, quick, changes, caught_by, refuted_by)
+    return Mutant(path.stem, mistake, quick, changes, caught_by, refuted_by, tests)
 
 
 def plant(mutant: Mutant, scratch: Path) -> None:
@@ -77,15 +82,25 @@ def copy_contracts(scratch: Path) -> Path:
     skipped = shutil.ignore_patterns("node_modules", ".tools", "failures", "mutants", "artifacts")
     shutil.copytree(CONTRACTS, copy, ignore=skipped)
     (copy / "node_modules").symlink_to(CONTRACTS / "node_modules")
-    vectors = Path("tests") / "vectors"
-    shutil.copytree(CONTRACTS.parent / vectors, scratch / vectors)
+    for folder in ("vectors", "contracts"):
+        shutil.copytree(CONTRACTS.parent / "tests" / folder, scratch / "tests" / folder)
+    shutil.copy(CONTRACTS.parent / "tests" / "conftest.py", scratch / "tests")
+    shutil.copy(CONTRACTS.parent / "pyproject.toml", scratch)
     return copy
 
 
 def failures_of_forge(copy: Path, pattern: str) -> tuple[int, list[str]]:
     """Run forge's tests of these names; return how many ran and which failed."""
-    command = ["node_modules/.bin/forge", "test", "--json", "--match-test", pattern]
-    done = subprocess.run(command, cwd=copy, capture_output=True, text=True, timeout=SECONDS_MAX)
+    command = ["node_modules/.bin/forge", "test", "--json", "--fail-fast", "--match-test", pattern]
+    done = subprocess.run(
+        command,
+        cwd=copy,
+        # Which calls are the fewest that show the mistake is of no interest here.
+        env={**os.environ, "FOUNDRY_INVARIANT_SHRINK_RUN_LIMIT": "0"},
+        capture_output=True,
+        text=True,
+        timeout=SECONDS_MAX,
+    )
     try:
         suites = json.loads(done.stdout)
     except json.JSONDecodeError:
@@ -101,6 +116,27 @@ def failures_of_forge(copy: Path, pattern: str) -> tuple[int, list[str]]:
     return ran, failed
 
 
+def failures_of_pytest(copy: Path, test: str) -> bool:
+    """Build the artifacts and run a Python test on them; return whether it failed."""
+    build = subprocess.run(
+        ["node", "build.mjs"], cwd=copy, capture_output=True, text=True, timeout=SECONDS_MAX
+    )
+    if build.returncode != 0:
+        raise Broken(f"the mutant does not compile:\n{build.stderr[-2000:]}")
+    done = subprocess.run(
+        [sys.executable, "-P", "-m", "pytest", "-q", "-x", "-p", "no:cacheprovider", test],
+        cwd=copy.parent,
+        env={**os.environ, "PYTHONPATH": str(copy.parent)},
+        capture_output=True,
+        text=True,
+        timeout=SECONDS_MAX,
+    )
+    # 0: all passed, 1: some failed; anything else is no verdict.
+    if done.returncode not in (0, 1):
+        raise Broken(f"pytest gave no results:\n{done.stdout[-2000:]}{done.stderr[-2000:]}")
+    return done.returncode == 1
+
+
 def verdict(mutant: Mutant) -> tuple[bool, str]:
     """Plant a mutant; return whether everything that must see it does, and what did."""
     with tempfile.TemporaryDirectory(prefix="didyma-contracts-") as directory:
@@ -111,10 +147,10 @@ def verdict(mutant: Mutant) -> tuple[bool, str]:
         if mutant.caught_by:
             _, failed = failures_of_forge(copy, mutant.caught_by)
             (seen if failed else missed).extend(failed or [mutant.caught_by])
+        for test in mutant.pytest:
+            (seen if failures_of_pytest(copy, test) else missed).append(test.rpartition("::")[2])
         if mutant.refuted_by:
-            from prove import results
-
-            for name, outcome in results(copy, mutant.refuted_by).items():
+            for name, outcome in prove.results(copy, mutant.refuted_by).items():
                 (seen if outcome == "counterexample" else missed).append(f"{name}: {outcome}")
     return not missed, ", ".join(seen) if not missed else "MISSED: " + ", ".join(missed)
 
@@ -135,6 +171,8 @@ def main(arguments: Sequence[str]) -> int:
         if (not options.names or mutant.name in options.names)
         and (not options.quick or mutant.quick)
     ]
+    # Once for all: of each mutant only what it changes is compiled.
+    subprocess.run(["node_modules/.bin/forge", "build", "--quiet"], cwd=CONTRACTS, check=True)
     missed = 0
     for mutant in chosen:
         began = time.monotonic()
