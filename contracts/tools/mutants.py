@@ -1,10 +1,11 @@
 """Plants known mistakes in a copy of the contracts and runs the tests that must catch them.
 
 `python contracts/tools/mutants.py` plants all and prints a table, `mutants.py NAME…` some of them,
-`mutants.py --quick` one of each kind that is cheap. A mistake is a file in `contracts/test/mutants`:
-the texts to replace, and which of forge's tests (`caught_by`, a pattern of their names), which proofs
-(`refuted_by`, likewise) and which of the Python tests (`pytest`, their ids) see it. A text that does not occur exactly once, a mutant that does not compile and a
-tool that breaks down are errors, never catches. Nothing outside a temporary directory is changed.
+`mutants.py --quick` the few that are marked so. A mistake is a file in `contracts/test/mutants`:
+the texts to replace, and which of forge's tests (`caught_by`, a pattern of their names), which
+proofs (`refuted_by`, likewise) and which of the Python tests (`pytest`, their ids) see it. A text
+that does not occur exactly once, a mutant that does not compile and a tool that breaks down are
+errors, never catches. Nothing outside a temporary directory is changed.
 """
 
 import argparse
@@ -20,7 +21,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import prove
+from contracts.tools import prove
 
 CONTRACTS = Path(__file__).resolve().parents[1]
 MUTANTS = CONTRACTS / "test" / "mutants"
@@ -95,8 +96,8 @@ def failures_of_forge(copy: Path, pattern: str) -> tuple[int, list[str]]:
     done = subprocess.run(
         command,
         cwd=copy,
-        # Which calls are the fewest that show the mistake is of no interest here.
-        env={**os.environ, "FOUNDRY_INVARIANT_SHRINK_RUN_LIMIT": "0"},
+        # The fewest calls that show a mistake, and warnings of its code, are of no interest.
+        env={**os.environ, "FOUNDRY_INVARIANT_SHRINK_RUN_LIMIT": "0", "FOUNDRY_DENY": "never"},
         capture_output=True,
         text=True,
         timeout=SECONDS_MAX,
@@ -104,7 +105,9 @@ def failures_of_forge(copy: Path, pattern: str) -> tuple[int, list[str]]:
     try:
         suites = json.loads(done.stdout)
     except json.JSONDecodeError:
-        raise Broken(f"forge gave no results:\n{done.stdout[-2000:]}{done.stderr[-2000:]}") from None
+        raise Broken(
+            f"forge gave no results:\n{done.stdout[-2000:]}{done.stderr[-2000:]}"
+        ) from None
     ran, failed = 0, []
     for suite in suites.values():
         for name, result in suite["test_results"].items():
@@ -137,19 +140,19 @@ def failures_of_pytest(copy: Path, test: str) -> bool:
     return done.returncode == 1
 
 
-def verdict(mutant: Mutant) -> tuple[bool, str]:
+def verdict(mutant: Mutant, proofs: bool = True) -> tuple[bool, str]:
     """Plant a mutant; return whether everything that must see it does, and what did."""
     with tempfile.TemporaryDirectory(prefix="didyma-contracts-") as directory:
         copy = copy_contracts(Path(directory))
         plant(mutant, copy)
-        seen = []
-        missed = []
+        seen: list[str] = []
+        missed: list[str] = []
         if mutant.caught_by:
             _, failed = failures_of_forge(copy, mutant.caught_by)
             (seen if failed else missed).extend(failed or [mutant.caught_by])
         for test in mutant.pytest:
             (seen if failures_of_pytest(copy, test) else missed).append(test.rpartition("::")[2])
-        if mutant.refuted_by:
+        if mutant.refuted_by and proofs:
             for name, outcome in prove.results(copy, mutant.refuted_by).items():
                 (seen if outcome == "counterexample" else missed).append(f"{name}: {outcome}")
     return not missed, ", ".join(seen) if not missed else "MISSED: " + ", ".join(missed)
@@ -160,6 +163,7 @@ def main(arguments: Sequence[str]) -> int:
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("names", nargs="*", help="mutants, all if none is named")
     parser.add_argument("--quick", action="store_true", help="only those that are marked quick")
+    parser.add_argument("--no-proofs", action="store_true", help="leave out what halmos must see")
     options = parser.parse_args(arguments)
     mutants = [load(path) for path in sorted(MUTANTS.glob("*.toml"))]
     unknown = set(options.names) - {mutant.name for mutant in mutants}
@@ -170,6 +174,7 @@ def main(arguments: Sequence[str]) -> int:
         for mutant in mutants
         if (not options.names or mutant.name in options.names)
         and (not options.quick or mutant.quick)
+        and (not options.no_proofs or mutant.caught_by or mutant.pytest)
     ]
     # Once for all: of each mutant only what it changes is compiled.
     subprocess.run(["node_modules/.bin/forge", "build", "--quiet"], cwd=CONTRACTS, check=True)
@@ -177,7 +182,7 @@ def main(arguments: Sequence[str]) -> int:
     for mutant in chosen:
         began = time.monotonic()
         try:
-            caught, by = verdict(mutant)
+            caught, by = verdict(mutant, proofs=not options.no_proofs)
         except (Broken, subprocess.TimeoutExpired) as trouble:
             caught, by = False, f"BROKEN: {trouble}"
         missed += not caught

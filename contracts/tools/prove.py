@@ -1,8 +1,8 @@
 """Proves what stands in `contracts/test/proofs` with halmos and z3.
 
-`python contracts/tools/prove.py [PATTERN]` proves all, or those whose names match. Only a proof counts:
-a counterexample, an unknown, a timeout, an error of the tool and a loop that was cut off fail. That
-each proof can fail is shown by `mutants.py`, where planted mistakes must yield counterexamples.
+`python contracts/tools/prove.py [PATTERN]` proves all, or those whose names match. Only a proof
+counts: a counterexample, an unknown, a timeout, an error of the tool and a loop that was cut off
+fail. That each proof can fail is shown by `mutants.py`: planted mistakes must be refuted.
 """
 
 import json
@@ -11,6 +11,7 @@ import re
 import subprocess
 import sys
 import tempfile
+import time
 from pathlib import Path
 
 CONTRACTS = Path(__file__).resolve().parents[1]
@@ -72,10 +73,14 @@ def results(folder: Path, pattern: str = "") -> dict[str, str]:
 
 def main(pattern: str = "") -> int:
     """Print the outcomes; return 1 unless everything was proved."""
-    outcomes = results(CONTRACTS, pattern)
-    for name, outcome in outcomes.items():
-        print(f"{name:<60} {outcome}")
-    return 0 if set(outcomes.values()) == {"proved"} else 1
+    wanted = [name for name in declared(CONTRACTS) if re.search(pattern, name)]
+    outcomes = set()
+    for name in wanted:
+        began = time.monotonic()
+        outcome = results(CONTRACTS, f"^{name}$")[name]
+        print(f"{name:<56} {time.monotonic() - began:5.0f} s  {outcome}", flush=True)
+        outcomes.add(outcome)
+    return 0 if outcomes == {"proved"} else 1
 
 
 if __name__ == "__main__":

@@ -1,8 +1,8 @@
 """Runs slither on what is shipped; fails for every finding that is not answered.
 
-`python contracts/tools/slither.py`. The answers stand in `slither.toml` beside this file: what slither
-calls the finding, where it is, and why it is none. An answer to nothing fails too, so that none
-outlives what it was given for.
+`python contracts/tools/slither.py`. The answers stand in `slither.toml` beside this file: what
+slither calls the finding, where it is, and why it is none. An answer to nothing fails too, so that
+none outlives what it was given for.
 """
 
 import json

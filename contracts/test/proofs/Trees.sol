@@ -80,14 +80,6 @@ contract TreesProof {
         _sound(3, w, word, p);
     }
 
-    function check_sound_4(uint256[5] calldata w, uint256 word, bytes32[3] calldata p) external view {
-        _sound(4, w, word, p);
-    }
-
-    function check_sound_5(uint256[5] calldata w, uint256 word, bytes32[3] calldata p) external view {
-        _sound(5, w, word, p);
-    }
-
     function _hash(bytes32 left, bytes32 right) private pure returns (bytes32) {
         return keccak256(abi.encodePacked(uint8(1), left, right));
     }
