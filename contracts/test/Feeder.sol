@@ -389,7 +389,9 @@ contract Feeder is OracleTest {
 
     function _answer(uint256 random) private pure returns (uint256) {
         random = uint256(keccak256(abi.encode(random)));
-        uint256 status = random % 8 == 0 ? (random >> 8) % 16 : 1 + (random >> 8) % 3;
+        // Halted now and then, unknown ones too, else such as give a price.
+        uint256 status = 1 + (random >> 8) % 3;
+        if (random % 8 == 0) status = random % 16 == 0 ? 4 : (random >> 8) % 16;
         uint256 confidence = (random >> 16) % 16 == 0 ? 4095 : (random >> 32) % 4096;
         uint256 price = (random >> 48) % 32 == 0 ? 0 : (random >> 64) % 2 ** 48;
         return price << 16 | confidence << 4 | status;
