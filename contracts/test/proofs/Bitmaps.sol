@@ -35,6 +35,7 @@ contract BitmapsProof {
     }
 
     /// No bit beyond the committee, nor fewer bits than a quorum, gets as far as a signature.
+    /// @custom:halmos --solver-timeout-branching 5000
     function check_bits_beyond_and_too_few_are_refused(uint8 n, uint128 signers) external view {
         if (n == 0 || n > 128) return;
         bool beyond = n < 128 && uint256(signers) >= uint256(1) << n;
