@@ -1,9 +1,10 @@
 # Each target does all the set-up that it needs; `make help` lists them.
 .DEFAULT_GOAL := help
 .PHONY: help setup testnet test test-slow simulate mutants lint format bench bench-gas bench-adapters model contracts \
-	contracts-check constraints clean
+	contracts-check test-contracts verify-contracts constraints clean
 
 bin := .venv/bin
+forge := cd contracts && node_modules/.bin/forge
 # What `make testnet` passes on, as in: make testnet ARGS="--nodes 7 --duration 60"
 ARGS ?=
 
@@ -70,6 +71,21 @@ contracts: contracts/node_modules  ## compile the contracts anew into contracts/
 contracts-check: contracts/node_modules  ## compile and compare with the committed artifacts
 	@node contracts/build.mjs --check
 
+test-contracts: contracts/node_modules  ## fuzz the contracts with forge (about a minute)
+	@$(forge) test $(ARGS)
+
+verify-contracts: setup contracts/node_modules contracts/.tools  ## long fuzzing, proofs, slither, mutants
+	@FOUNDRY_PROFILE=long $(forge) test
+	@$(bin)/python contracts/tools/prove.py
+	@$(bin)/python contracts/tools/slither.py
+	@$(bin)/python contracts/tools/mutants.py
+
+contracts/.tools: contracts/tools/constraints.txt
+	@.ci/setup dev
+	@$(bin)/uv venv --quiet --clear --python $(bin)/python $@
+	@$(bin)/uv pip install --quiet --python $@/bin/python -c $< halmos slither-analyzer
+	@touch $@
+
 contracts/node_modules: contracts/package.json
 	@command -v npm >/dev/null || { echo "npm is missing: install Node.js 20 or later" >&2; exit 1; }
 	@cd contracts && npm install --no-package-lock --no-audit --no-fund --silent
@@ -82,4 +98,4 @@ constraints: setup  ## write constraints.txt anew from the ranges of pyproject.t
 	@mv constraints.new constraints.txt
 
 clean:  ## remove what was installed and built here
-	rm -rf .venv dist contracts/node_modules constraints.new
+	rm -rf .venv dist contracts/node_modules contracts/.forge contracts/.tools constraints.new

@@ -149,7 +149,7 @@ def copy_of(packages: Sequence[str]) -> Iterator[Path]:
             shutil.copytree(
                 package_directory(package),
                 Path(directory) / package,
-                ignore=shutil.ignore_patterns("node_modules", "spec"),
+                ignore=shutil.ignore_patterns("node_modules", ".forge", ".tools", "spec"),
             )
         yield Path(directory)
 

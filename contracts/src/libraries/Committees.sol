@@ -229,7 +229,7 @@ library Committees {
     }
 
     /// Returns the number of bits set, of the lower 128.
-    function _count(uint256 bits) private pure returns (uint256 count) {
+    function _count(uint256 bits) internal pure returns (uint256 count) {
         assembly ("memory-safe") {
             let pairs := sub(bits, and(shr(1, bits), 0x55555555555555555555555555555555))
             let nibbles := add(

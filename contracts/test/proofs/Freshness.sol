@@ -1,0 +1,76 @@
+// SPDX-License-Identifier: Apache-2.0
+pragma solidity 0.8.37;
+
+import {Certificate, IOracle, Place} from "../../src/IOracle.sol";
+import {Oracle} from "../../src/Oracle.sol";
+
+/// What halmos asks of its symbolic machine.
+interface Symbolic {
+    function enableSymbolicStorage(address account) external;
+}
+
+interface Storage {
+    function load(address account, bytes32 slot) external view returns (bytes32);
+}
+
+/// What halmos proves of the Oracle as it is compiled, from any state that storage can be in.
+contract FreshnessProof {
+    Symbolic private constant SYMBOLIC =
+        Symbolic(address(uint160(uint256(keccak256("svm cheat code")))));
+    Storage private constant VM = Storage(address(uint160(uint256(keccak256("hevm cheat code")))));
+
+    uint256 private constant PAIRS = 17;
+
+    Oracle private _oracle;
+
+    function setUp() external {
+        _oracle = new Oracle(bytes32(uint256(1)), bytes32(uint256(2)), 15_000, 0);
+        SYMBOLIC.enableSymbolicStorage(address(_oracle));
+    }
+
+    /// O3: a push that is not newer returns false and writes nothing at all.
+    function check_a_push_that_is_not_newer_changes_nothing(
+        uint256[6] calldata signature,
+        bytes32 link,
+        uint256 place,
+        uint256[] calldata words,
+        bytes32 slot
+    ) external {
+        (,, uint64 observedAt) = _oracle.stored();
+        if (uint64(place >> 128) > observedAt) return;
+        bytes32 before = VM.load(address(_oracle), slot);
+        bool stored = _oracle.push(Certificate(signature, link, Place.wrap(place)), words);
+        assert(!stored);
+        assert(VM.load(address(_oracle), slot) == before);
+    }
+
+    /// O3: what is proven is newer than what the slot held, and is the answers that were claimed.
+    function check_what_is_proven_is_newer_0(uint256 word, bytes32[] calldata path, uint64 view_)
+        external
+    {
+        _proven(word, path, 0, view_);
+    }
+
+    function check_what_is_proven_is_newer_382(uint256 word, bytes32[] calldata path, uint64 view_)
+        external
+    {
+        _proven(word, path, 382, view_);
+    }
+
+
+    function _proven(uint256 word, bytes32[] calldata path, uint16 feed, uint64 view_) private {
+        bytes32 slot = bytes32(PAIRS + uint256(feed >> 1));
+        uint256 before = uint256(VM.load(address(_oracle), slot));
+        bool stored = _oracle.prove(word, path, feed, view_);
+        uint256 after_ = uint256(VM.load(address(_oracle), slot));
+        (uint64 observedAt,,) = _oracle.posted(view_);
+        if (stored) {
+            assert(after_ >> 208 > before >> 208);
+            assert(after_ >> 208 == observedAt);
+            assert(uint128(after_) == (feed & 2 == 0 ? word >> 128 : uint128(word)));
+        } else {
+            assert(after_ == before);
+            assert(observedAt <= before >> 208);
+        }
+    }
+}
