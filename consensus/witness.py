@@ -17,7 +17,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 
 from consensus.collectors import TimeoutCollector, VoteCollector
-from consensus.committee import EpochContext
+from consensus.committee import EpochContext, signers_of
 from consensus.effects import Accusation, Effect, KeepWitnessed
 from consensus.evidence import (
     Evidence,
@@ -40,6 +40,10 @@ VIEWS_MAX = 16_384
 
 SEEN_MAX = 1024
 """TCs that were looked at, so that each is looked at once; members send them again and again."""
+
+CERTIFICATES_TRIED_MAX = 16
+"""With so many of the certificates that a member is in a timeout of its is compared, the newest.
+What a fork needs is among them, and a timeout costs its receiver the same however old it is."""
 
 LINKS_MAX = 256
 """Blocks without a certificate whose links are remembered."""
@@ -96,6 +100,8 @@ class Witness:
         self._timeouts = timeouts
         self._certified: dict[int, _Certified] = {}
         self._certified_views: list[int] = []
+        self._certified_of: list[list[int]] = [[] for _ in range(context.n)]
+        """The views of the certificates that each member is in."""
         self._left: dict[int, _Left] = {}
         self._left_views: list[int] = []
         self._seen: set[bytes] = set()
@@ -103,7 +109,7 @@ class Witness:
         self._own = [_Own() for _ in range(context.n)]
         self._timed_out = 0
         """The highest view that a member said it left, by a share of its own."""
-        self._accused: OrderedDict[tuple[str, int, int], int] = OrderedDict()
+        self._accused: OrderedDict[tuple[str, int, int, bool], int] = OrderedDict()
 
     # What is seen.
 
@@ -137,11 +143,15 @@ class Witness:
                 self._two_votes(vote, vote_of(qc), signer, found)
         self._certified[qc.view] = certified
         _add_view(self._certified_views, qc.view)
+        for signer in signers_of(qc.bitmap):
+            _add_view(self._certified_of[signer], qc.view)
         link = self._links.pop(block_id, None)
         if link is not None:
             self._open(certified, link, found)
         while len(self._certified_views) > VIEWS_MAX:
-            del self._certified[self._certified_views.pop(0)]
+            oldest = self._certified_views.pop(0)
+            for signer in signers_of(self._certified.pop(oldest).qc.bitmap):
+                self._certified_of[signer].remove(oldest)
         return found
 
     def _open(self, certified: _Certified, link: Link, found: list[Effect]) -> None:
@@ -328,17 +338,21 @@ class Witness:
         found: list[Effect],
     ) -> None:
         """Find who of those that reported a view had voted on top of a later one."""
-        views = self._certified_views
-        at = bisect_right(views, timeout.view)
-        # A parent above the report is below the vote, so the vote is at least two views above it.
-        while at > 0 and views[at - 1] > high_qc_view + 1 and bits:
-            at -= 1
-            certified = self._certified[views[at]]
-            if certified.parent_view > high_qc_view and certified.bits & bits:
-                assert certified.link is not None
-                vote = vote_of(certified.qc)
-                self._accuse(HiddenCertificate(vote, certified.link, timeout), witness, found)
-                bits &= ~certified.bits
+        while bits:
+            member = bits.bit_length() - 1
+            bits &= ~(1 << member)
+            views = self._certified_of[member]
+            at = bisect_right(views, timeout.view)
+            for view in reversed(views[max(0, at - CERTIFICATES_TRIED_MAX) : at]):
+                # A parent above the report is below the vote, which is so two views above it.
+                if view <= high_qc_view + 1:
+                    break
+                certified = self._certified[view]
+                if certified.link is not None and certified.parent_view > high_qc_view:
+                    vote = vote_of(certified.qc)
+                    self._accuse(HiddenCertificate(vote, certified.link, timeout), witness, found)
+                    bits &= ~certified.bits
+                    break
 
     def _report_against_votes(
         self,
@@ -396,7 +410,8 @@ class Witness:
         members = accused_by(self._context, evidence)
         fresh = False
         for member in members:
-            key = (kind_of(evidence), member, evidence.view)
+            # Shares that may not even verify must not use up what certificates prove.
+            key = (kind_of(evidence), member, evidence.view, witness is None)
             count = self._accused.get(key, 0)
             if count < ACCUSATIONS_MAX:
                 self._accused[key] = count + 1

@@ -102,6 +102,8 @@ class Backfill:
                 continue
             gap = gaps[-1]
             await trio.sleep(PAUSE_SECONDS)
+            if not self._is_open(gap):
+                continue
             if await self._fill(gap):
                 _log.info("backfill.done", **_named(gap))
             elif self._is_open(gap):

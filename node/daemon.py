@@ -40,7 +40,7 @@ from node.epoch_history import EpochHistory
 from node.errors import ConfigurationError, NetworkFileError, OperatorError
 from node.evidence_book import EvidenceBook
 from node.handover_control import HandoverControl
-from node.journal import Journal
+from node.journal import Journal, require_current
 from node.keys.key_set import KeySet, load_keys
 from node.log import configure_logging
 from node.loop_lag import watch_asyncio, watch_trio
@@ -213,6 +213,7 @@ class Node:
             new_member=self._new_member or self._was_member(),
             known_bls_keys=() if self._was_member() else self._keys_listed(),
         )
+        require_current(self._config.node.data_dir / JOURNAL_DIRECTORY, safety)
         root = epoch.root(self._store)
         if root.block is None and safety.high_qc.view > 0:
             _log.warning(

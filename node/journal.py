@@ -18,7 +18,7 @@ from consensus.handover import Terms
 from consensus.messages import QC, Block, Successor
 from consensus.messages import Header as SignedHeader
 from consensus.safety import SafetyState
-from node.store.errors import StoreError, StoreFailed
+from node.store.errors import SafetyOutdated, StoreError, StoreFailed
 
 JOURNAL_FILE: Final = "journal.jsonl"
 LINE_BYTES_MAX: Final = 1 << 18
@@ -501,6 +501,31 @@ def read_journal(directory: Path) -> Iterator[Entry]:
                 )
             expected = entry.seq + 1
             yield entry
+
+
+def require_current(directory: Path, safety: SafetyState) -> None:
+    """Raise `SafetyOutdated` if the journal holds a later vote or timeout than a safety state.
+
+    A safety state is durable before anything that it covers is signed, so an older one can only
+    be a copy that was put back. The newest file that speaks of the epoch is looked at.
+    """
+    domain = safety.domain.hex()
+    for path in reversed(journal_files(directory)):
+        signed = [
+            entry.view
+            for number, line, finished in _lines(path)
+            if finished and isinstance(entry := _entry(path, number, line), Signed)
+            if entry.domain == domain and entry.kind in ("vote", "timeout", "proposal")
+        ]
+        if signed and max(signed) > safety.last_voted_view:
+            raise SafetyOutdated(
+                f"the safety state knows of signatures up to view {safety.last_voted_view}, but "
+                f"{path} holds them up to view {max(signed)}: an older copy was put back, and a "
+                "member that starts from it signs twice. Put the newest copy of the data "
+                "directory back; if there is none, take part again from the next epoch on."
+            )
+        if signed:
+            return
 
 
 def _lines(path: Path) -> Iterator[tuple[int, bytes, bool]]:

@@ -54,6 +54,11 @@ PARTING_SECONDS = 1.0
 
 TESTIMONIES_A_SECOND = 0.1
 TESTIMONIES_AT_ONCE = 3
+
+STALE_A_SECOND = 4.0
+STALE_AT_ONCE = 16.0
+"""Unknown certificates of views that are over are verified no more often, for each member: they may
+prove an offence, but each costs a pairing, and an honest member has few of them."""
 """So many of one member are verified; whoever halts again after a restart testifies again."""
 
 GOSSIP_SECONDS = 1.0
@@ -201,6 +206,7 @@ class Runtime:
         self._observing = Alarm[fx.Observe]()
         self._loading: set[int] = set()
         self._testimonies: dict[int, TokenBucket] = {}
+        self._stale: dict[int, TokenBucket] = {}
         self._others = [member for member in range(self._context.n) if member != me]
         self._observed_ns: dict[int, int] = {}
         self._backfill = Backfill(epoch, me, store, events, self._send)
@@ -317,6 +323,10 @@ class Runtime:
 
     def _is_wanted(self, member: int, message: wire.Message) -> bool:
         match message:
+            case wire.Timeout(qc=qc, tc=tc) | wire.Certificate(qc=qc, tc=tc):
+                return self._is_news(qc, tc) or self._may_be_stale(member, message)
+            case wire.Proposal(block=block):
+                return block.view >= self._core.view - 1 or self._may_be_stale(member, message)
             case wire.Testimony():
                 now = trio.current_time()
                 first = TokenBucket(TESTIMONIES_A_SECOND, TESTIMONIES_AT_ONCE, now)
@@ -329,6 +339,17 @@ class Runtime:
             case wire.CheckpointResponse():
                 return self._core.awaits_checkpoint(member)
         return True
+
+    def _is_news(self, qc: QC, tc: TC | None) -> bool:
+        core = self._core
+        return qc.view > core.high_qc.view or (tc is not None and tc.view >= core.view)
+
+    def _may_be_stale(self, member: int, message: wire.Message) -> bool:
+        if self._verifier.is_cheap(message):
+            return True
+        now = trio.current_time()
+        first = TokenBucket(STALE_A_SECOND, STALE_AT_ONCE, now)
+        return self._stale.setdefault(member, first).take(1, now)
 
     def _take_candidate(self, member: int, candidate: wire.Candidate) -> None:
         try:

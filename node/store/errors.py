@@ -31,6 +31,10 @@ class SafetyMissing(StoreError):
     """A member has no safety state: what it signed before is unknown, so it must not sign."""
 
 
+class SafetyOutdated(StoreError):
+    """The safety state is an older copy: the journal beside it holds later signatures."""
+
+
 class ForeignStore(StoreError):
     """The store is another member's."""
 

@@ -33,7 +33,14 @@ from consensus.messages import (
     Witnessed,
 )
 from consensus.types import MEMBERS_MAX
-from consensus.witness import ACCUSATIONS_MAX, ACCUSED_MAX, LINKS_MAX, SEEN_MAX, VIEWS_MAX
+from consensus.witness import (
+    ACCUSATIONS_MAX,
+    ACCUSED_MAX,
+    CERTIFICATES_TRIED_MAX,
+    LINKS_MAX,
+    SEEN_MAX,
+    VIEWS_MAX,
+)
 
 Bench = Callable[..., Any]
 
@@ -301,6 +308,44 @@ def test_a_testimony_that_does_not_hold_changes_nothing(bench: Bench) -> None:
     assert b.seen() == before
 
 
+def test_shares_that_do_not_verify_use_nothing_up_that_certificates_prove(bench: Bench) -> None:
+    b = bench()
+    q, n = b.context.q, b.context.n
+    one, other = fork(b, 1)
+    both = sorted(set(range(q)) & set(range(n - q, n)))
+    for member in both:
+        for kind in range(2 * ACCUSATIONS_MAX):
+            header = wire.Header(1, b.now_ms, bytes([kind]) * 32, bytes(32))
+            if member != b.core._me:
+                b.core.on_vote(member, wire.Vote(header, bytes([kind]) * 96), b.now_ms)
+    assert not convicted(b, b.give(b.others[0], Certificate(one.qc, None)))
+    found = convicted(b, b.give(b.others[0], Certificate(other.qc, None)))
+    assert found == {"two-votes": set(both)}
+
+
+def test_a_timeout_is_compared_with_few_certificates_however_long_the_history(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    b = bench()
+    witness = b.core.witness
+    absent = b.others[-1]
+    signers = [member for member in range(b.context.n) if member != absent]
+    for view in range(1, 300):
+        witness.qc(b.make(view, signers=signers).qc)
+    looked: list[int] = []
+    certified = witness._certified
+
+    class Counted(dict[int, Any]):
+        def __getitem__(self, view: int) -> Any:
+            looked.append(view)
+            return certified[view]
+
+    monkeypatch.setattr(witness, "_certified", Counted(certified))
+    for sender in (absent, signers[0]):
+        assert not witness.timeout(sender, 2**62, 0, bytes(96), timely=False)
+    assert len(looked) <= CERTIFICATES_TRIED_MAX
+
+
 def test_memory_and_accusations_are_bounded(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
     b = bench()
     assert (VIEWS_MAX, ACCUSED_MAX, LINKS_MAX) == (16_384, 8192, 256)
@@ -319,6 +364,7 @@ def test_memory_and_accusations_are_bounded(bench: Bench, monkeypatch: pytest.Mo
             list(witness.tc(b.sign.tc(view, dict.fromkeys(range(3), view - 1), made.qc)))
     assert told == 399 * ACCUSATIONS_MAX
     assert len(witness._certified) == len(witness._certified_views) == 50
+    assert max(map(len, witness._certified_of)) == 50
     assert len(witness._left) == len(witness._left_views) == 50
     assert len(witness._links) <= 20
     assert len(witness._accused) == 30

@@ -8,6 +8,7 @@ import sys
 import textwrap
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from consensus.messages import QC, Block, Header
@@ -23,8 +24,9 @@ from node.journal import (
     Started,
     journal_files,
     read_journal,
+    require_current,
 )
-from node.store import StoreFailed
+from node.store import SafetyOutdated, StoreFailed
 
 D = b"D" * 32
 ZERO = bytes(32)
@@ -246,3 +248,27 @@ def test_a_place_that_cannot_be_written_is_explained(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     with pytest.raises(StoreFailed, match="cannot use the journal"):
         journal(tmp_path / "file")
+
+
+def test_an_older_safety_state_beside_the_journal_is_refused(tmp_path: Path) -> None:
+    state = SafetyState(
+        domain=D,
+        last_voted_view=3,
+        last_vote=HEADER,
+        last_timeout=(2, 1),
+        last_proposed_view=1,
+        high_qc=GENESIS,
+        high_tc=None,
+    )
+    require_current(tmp_path, state)
+    target = journal(tmp_path, file_bytes_max=1500)
+    write_all(target)
+    require_current(tmp_path, state)
+    target.signed_timeout(D, 4, 3, b"t" * 96)
+    for _ in range(6):
+        target.signed_timeout(b"E" * 32, 9, 3, b"t" * 96)
+    target.close()
+    assert len(journal_files(tmp_path)) > 1
+    with pytest.raises(SafetyOutdated, match=r"up to view 3, but .* up to view 4: an older copy"):
+        require_current(tmp_path, state)
+    require_current(tmp_path, msgspec.structs.replace(state, last_voted_view=4))

@@ -20,7 +20,7 @@ from node.candidates import Candidates
 from node.epoch_state import decode_state, digest_of_state, encode_state
 from node.evidence_book import EvidenceBook
 from node.running_epoch import RunningEpoch
-from node.runtime import OwnObservation, Runtime, wall_clock_ms
+from node.runtime import STALE_AT_ONCE, OwnObservation, Runtime, wall_clock_ms
 from node.store import Gap, Store
 from node.store.errors import StoreFailed
 from node.verifier import Verifier
@@ -355,6 +355,27 @@ async def test_what_a_member_sends_too_fast_waits_with_the_network(
         r.store.gate.set()
         await r.until(lambda: r.wires.of(wire.Vote))
         await r.until(lambda: not r.wires.waiting[flooder])
+
+
+async def test_certificates_of_the_past_are_verified_at_a_bounded_rate(
+    rig: Callable[..., Rig],
+) -> None:
+    async with rig().running() as r:
+        genesis = r.committee.context.genesis_qc
+
+        def admitted(*messages: wire.Message) -> int:
+            return sum(r.runtime._is_wanted(1, message) for message in messages)
+
+        known = wire.Certificate(genesis, None)
+        stale = [
+            wire.Certificate(msgspec.structs.replace(genesis, aggregate=bytes([i]) * 96), None)
+            for i in range(1, 100)
+        ]
+        assert admitted(*stale) <= 2 * STALE_AT_ONCE
+        assert admitted(*[known] * 100) == 100
+        block = first_block(r)
+        news = wire.Certificate(r.committee.qc(block.header), None)
+        assert admitted(*[news] * 100) == 100
 
 
 async def test_a_request_for_final_blocks_is_answered_from_the_store(
