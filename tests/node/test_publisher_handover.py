@@ -37,7 +37,13 @@ from testnet.chain.server import ChainServer, serve
 
 CHAIN_ID = 77
 PATIENCE_S = 60
-NOW_MS = int(time.time() * 1000)
+
+
+def now_ms() -> int:
+    return int(time.time() * 1000)
+
+
+DECIDED_MS = now_ms()
 
 
 @dataclass(frozen=True)
@@ -74,7 +80,7 @@ class Committee:
             Member(decompress_g1(point), point, bytes([number]) * 32, bytes([number]) * 20)
             for number, point in zip(self.numbers, points, strict=True)
         )
-        valid_until_ms = NOW_MS + self.valid_ms + self.epoch
+        valid_until_ms = DECIDED_MS + self.valid_ms + self.epoch
         return Configuration(members, self.table.digest(), Timing(), valid_until_ms)
 
     @cached_property
@@ -107,9 +113,9 @@ class Committee:
         return bitmap_of(range(len(self.keys))), bytes(PopSchemeMPL.aggregate(shares))
 
     def succession(self, after: "Committee") -> Succession:
-        terms = terms_of(after.context, self.configuration.hash, b"\xde" * 32, NOW_MS)
+        terms = terms_of(after.context, self.configuration.hash, b"\xde" * 32, DECIDED_MS)
         certificate = HandoverCertificate(
-            self.configuration.hash, b"\xde" * 32, NOW_MS, *after.certify(terms.digest)
+            self.configuration.hash, b"\xde" * 32, DECIDED_MS, *after.certify(terms.digest)
         )
         return Succession(self.epoch, self.configuration, self.table, self.proofs, certificate)
 
@@ -238,11 +244,12 @@ async def until(condition: Callable[[], bool]) -> None:
 def test_the_oracle_is_handed_over_and_fed_under_the_next_epoch() -> None:
     async def scenario() -> None:
         async with world() as there, there.publisher(0, 0) as publisher:
-            publisher.submit(FIRST.report(9, NOW_MS - 500))
+            publisher.submit(FIRST.report(9, now_ms() - 500))
             await until(lambda: there.stored.view == 9)
             publisher.begin(SECOND.terms(0, FIRST))
-            publisher.submit(SECOND.report(1, NOW_MS))
-            await until(lambda: there.stored == client.StoredPlace(1, 1, NOW_MS))
+            at_ms = now_ms()
+            publisher.submit(SECOND.report(1, at_ms))
+            await until(lambda: there.stored == client.StoredPlace(1, 1, at_ms))
             assert there.get("domain") == SECOND.context.domain
             await until(lambda: status_of(publisher).pushes_total == 2)
             status = status_of(publisher)
@@ -279,7 +286,7 @@ def test_transmitters_share_the_work_and_none_is_hurt() -> None:
             ]
             for publisher in publishers:
                 publisher.begin(SECOND.terms(None, FIRST))
-                publisher.submit(SECOND.report(1, NOW_MS))
+                publisher.submit(SECOND.report(1, now_ms()))
             await until(lambda: there.stored.view == 1)
             await until(lambda: all(status_of(p).stored_view == 1 for p in publishers))
             statuses = list(map(status_of, publishers))
