@@ -39,7 +39,7 @@ simulate: setup  ## run simulated scenarios by SEED, COUNT, N, KIND; TRACE=1 sho
 	@$(bin)/python -m testnet.simulation --nodes $(N) --seed $(SEED) --count $(COUNT) \
 		--kind $(KIND) --jobs $(JOBS) $(if $(TRACE),--trace)
 
-mutants: setup  ## plant every known mistake and show what catches it, and at what cost
+mutants: setup  ## plant every known mistake and show what catches it (ARGS=NAME: one)
 	@$(bin)/python tests/mutants/plant.py --table $(ARGS)
 
 lint: setup  ## check style, types, import rules and integer arithmetic

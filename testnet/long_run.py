@@ -116,8 +116,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--jobs", type=int, default=1, help="processes that share the scenarios")
     parser.add_argument("--trace", action="store_true", help="show everything that nodes do")
     given = parser.parse_args(arguments)
-    if given.nodes < 1 or given.count < 1 or given.jobs < 1:
-        parser.error("--nodes, --count and --jobs must be at least 1")
+    if given.nodes < 4 or given.count < 1 or given.jobs < 1:
+        parser.error("--nodes must be at least 4, --count and --jobs at least 1")
     if given.trace:
         seeds = range(given.seed, given.seed + given.count)
         return max(_show(given.kind, given.nodes, seed) for seed in seeds)
