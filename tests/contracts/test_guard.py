@@ -10,11 +10,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+import contracts
 from consensus.digests import keccak
 from contracts import abi, client
 from testnet.chain.evm import Receipt, Reverted
 
-ARTIFACTS = Path(__file__).parents[2] / "contracts" / "artifacts"
+ARTIFACTS = Path(contracts.__file__).parent / "artifacts"
 FLOOR_PPM = 10_000
 RATE_PPM = 2_000
 PARAMETERS: dict[str, int] = {
