@@ -32,7 +32,7 @@ def test_a1_a_fork_convicts_more_than_f(n: int, count: int, *, twins: bool) -> N
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("n", "count"), [(4, 400), (5, 80), (7, 60), (10, 10), (13, 5)])
+@pytest.mark.parametrize(("n", "count"), [(4, 150), (5, 60), (7, 30), (10, 5), (13, 3)])
 @pytest.mark.parametrize("twins", [False, True])
 def test_a1_many_forks(n: int, count: int, *, twins: bool) -> None:
     seen = _outcomes(n, range(10_000, 10_000 + count), twins=twins)

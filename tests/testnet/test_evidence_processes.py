@@ -37,7 +37,7 @@ class Net:
         config = ["--config", str(self.nodes[index].config_file)]
         command = [sys.executable, str(TWO_VOICES)] if index == GUILTY else [*CLI, "run"]
         process = subprocess.Popen([*command, *config], stdout=log, stderr=log)
-        self.stack.callback(process.kill)
+        self.stack.callback(_end, process)
         return process
 
     def cli(self, index: int, *arguments: str) -> dict[str, Any]:
@@ -54,6 +54,11 @@ class Net:
             time.sleep(0.3)
 
 
+def _end(process: "subprocess.Popen[bytes]") -> None:
+    process.kill()
+    process.communicate(timeout=30)
+
+
 @pytest.fixture
 def net(tmp_path: Path) -> Iterator[Net]:
     with ExitStack() as stack:
@@ -62,7 +67,7 @@ def net(tmp_path: Path) -> Iterator[Net]:
             [*MARKET, "--origin-ms", str(now_ms)],
             stdout=subprocess.PIPE,
         )
-        stack.callback(exchanges.kill)
+        stack.callback(_end, exchanges)
         assert exchanges.stdout is not None
         market = json.loads(exchanges.stdout.readline())
         ports = free_ports(4 * PORTS_PER_NODE)
