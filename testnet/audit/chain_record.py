@@ -12,6 +12,7 @@ from testnet.rpc_client import RpcClient, RpcFailed
 
 CHAIN_FILE = "chain.json"
 CHAIN_FILE_BYTES_MAX = 1 << 28
+READS_MAX = 20
 Hex = str
 """Lower-case hexadecimal without a prefix."""
 
@@ -78,15 +79,25 @@ async def _fetch(rpc: RpcClient, oracle: bytes, feeds: int) -> ChainRecord:
             domains[epoch] = epochs.decode_epoch_at(described).domain
         return domains[epoch]
 
-    place = client.decode_stored(await get("stored"))
-    answers = [
-        client.decode_latest(await rpc.call(oracle, client.encode_latest(feed)))
-        for feed in range(feeds)
-    ]
-    logs = await rpc.request(
-        "eth_getLogs",
-        {"fromBlock": "0x0", "toBlock": "latest", "address": "0x" + oracle.hex()},
-    )
+    async def stored() -> client.StoredPlace:
+        return client.decode_stored(await get("stored"))
+
+    # A push may be in flight while the nodes stop: nothing may change between the first read and
+    # the last, or the state and the events are of different moments.
+    for _ in range(READS_MAX):
+        place = await stored()
+        answers = [
+            client.decode_latest(await rpc.call(oracle, client.encode_latest(feed)))
+            for feed in range(feeds)
+        ]
+        logs = await rpc.request(
+            "eth_getLogs",
+            {"fromBlock": "0x0", "toBlock": "latest", "address": "0x" + oracle.hex()},
+        )
+        if await stored() == place:
+            break
+    else:
+        raise ChainUnreadable(f"the Oracle changed during each of {READS_MAX} reads")
     pushes = [push for log in logs if (push := await _push(rpc, log, domain_of)) is not None]
     return ChainRecord(
         network=client.decode_bytes32(await get("network")).hex(),

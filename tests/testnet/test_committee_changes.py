@@ -88,6 +88,11 @@ class Net:
         found: list[dict[str, Any]] = get(self.control(index), "/v1/handover", 5)["candidates"]
         return found
 
+    def approvals(self, index: int) -> int | None:
+        """Return the approvals that a member has heard of, None if it knows of no candidate."""
+        found = self.candidates(index)
+        return len(found[0]["approved_by"]) if found else None
+
     def status(self, index: int) -> dict[str, Any]:
         try:
             url = f"http://127.0.0.1:{self.nodes[index].ports.control}/v1/status"
@@ -224,6 +229,7 @@ def follow_the_document(net: Net) -> Path:
     """Do what docs/committee.md says, word by word; return the new configuration."""
     out = net.directory / "next.json"
     seen = ""
+    approvals = 0
     for line in lines_of(DOCUMENT.read_text()):
         name = next((name for name in NAMES if f"--config {name}/" in line), NAMES[0])
         index = NAMES.index(name)
@@ -231,7 +237,12 @@ def follow_the_document(net: Net) -> Path:
             net.start(index)
             continue
         if line.startswith("didyma committee approve"):
-            net.wait(lambda i=index: bool(net.candidates(i)), f"{name} never heard of it")  # type: ignore[misc]
+            # What it prints counts the approvals that it has heard of: let those before arrive.
+            net.wait(
+                lambda i=index: net.approvals(i) == approvals,  # type: ignore[misc]
+                f"{name} never heard of the {approvals} approvals before its own",
+            )
+            approvals += 1
         if line.startswith("didyma status"):
             net.wait(lambda i=index: net.certifies(i, 1), "the change was not decided")  # type: ignore[misc]
         seen += net.shell(line)
