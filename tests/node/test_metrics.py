@@ -145,9 +145,9 @@ def test_sources_tell_their_state_and_venues_their_faults_once() -> None:
     cell.swap(a_view())
     metrics.registry.register(ViewCollector(cell))
     found = samples(metrics)
-    assert found["didyma_source_state_codekrakenBTC/USD"] == 4
-    assert found["didyma_source_state_codekrakenETH/USD"] == 6
-    assert found["didyma_source_polled_quotes_totalkrakenBTC/USD"] == 5
+    assert found["didyma_source_state_codeBTC/USDkraken"] == 4
+    assert found["didyma_source_state_codeETH/USDkraken"] == 6
+    assert found["didyma_source_polled_quotes_totalBTC/USDkraken"] == 5
     assert found["didyma_venue_faults_totalkraken"] == 2
     assert found["didyma_venue_frames_totalkraken"] == 99
     assert found["didyma_venue_clock_offset_secondskraken"] == -0.04
