@@ -70,6 +70,7 @@ contracts: contracts/node_modules  ## compile the contracts anew into contracts/
 
 contracts-check: contracts/node_modules  ## compile and compare with the committed artifacts
 	@node contracts/build.mjs --check
+	@node tests/contracts/consumers/build.mjs --check
 
 test-contracts: contracts/node_modules  ## fuzz the contracts with forge (about a minute)
 	@$(forge) test $(ARGS)
