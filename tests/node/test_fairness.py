@@ -311,7 +311,7 @@ def test_a_choice_without_regard_to_prices_adds_nothing_on_average(
 def test_fair_leaders_reach_a_score_as_rarely_as_is_promised(n: int, others: float) -> None:
     """The worst that still is fair, against a limit that is low enough to be reached."""
     random, nats, cycles = Random(n), 4, 8_000
-    rates = {leader: others for leader in range(2, n)} | {0: CHANCE + RATIO * others}
+    rates = dict.fromkeys(range(2, n), others) | {0: CHANCE + RATIO * others}
     reached = {1.0: 0, 2.0: 0}
     for unfair in reached:
         accounts = Inclusion(n, None, small=True)
