@@ -28,6 +28,7 @@ _BUILT_IN = {
     "doctor": ("node.cli.doctor:doctor", "Look at all that a node needs; say what to mend."),
     "run": ("node.cli.run:run", "Run the node."),
     "status": ("node.cli.status:status", "Ask the running node how it is."),
+    "feeds": ("node.cli.feeds:feeds", "List, try and decode feeds and their sources."),
     "evidence": (
         "node.cli.evidence:evidence",
         "Show, export and verify proof of what members did wrong.",

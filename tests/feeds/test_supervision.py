@@ -13,11 +13,13 @@ from aiohttp import web
 
 from aggregation.quote import RawQuote
 from feeds.backoff import Backoff
+from feeds.connect_budget import ConnectBudget
 from feeds.connection import Connection
 from feeds.frames import Decoded
+from feeds.intake import Intake
 from feeds.source import Source, SourceHealth, SourceState
 from feeds.supervision import Limits, Supervision
-from feeds.venue import Liveness, Ping, Venue
+from feeds.venue import ConnectLimit, Liveness, Ping, Venue, VenueEndpoint, stateless
 from feeds.venues import VENUES
 
 UNIT = 10**12
@@ -30,6 +32,7 @@ LIMITS = Limits(
     backoff=Backoff(base_s=0.001, cap_s=0.01),
 )
 PATIENT = Liveness(any_frame_s=60, price_s=60)
+UNLIMITED = ConnectLimit(10_000, 0.001)
 NOW_MS = 1_786_562_942_066
 
 Socket = web.WebSocketResponse
@@ -77,11 +80,11 @@ async def serving(
 
 @dataclass
 class Watched:
-    connection: Connection
+    intake: Intake
     taken: list[RawQuote]
 
     def all_health(self) -> list[SourceHealth]:
-        return self.connection.health(Supervision().monotonic_ns())
+        return self.intake.health(Supervision().monotonic_ns())
 
     @property
     def health(self) -> SourceHealth:
@@ -98,7 +101,7 @@ class Watched:
         async with asyncio.timeout(20):
             while True:
                 for health in self.all_health():
-                    if text in health.reason:
+                    if text in health.reason or text in health.last_loss:
                         return health
                 await asyncio.sleep(0.0005)
 
@@ -119,11 +122,14 @@ async def supervised(
     taken: list[RawQuote] = []
     sources = [Source(base, quote, venue.symbol(base, quote), 5000) for base, quote in pairs]
     supervision = Supervision(limits=limits, unix_ms=lambda: NOW_MS, rng=Random(7))
-    connection = Connection(venue, url, sources, taken.append, supervision)
+    intake = Intake(venue, sources, taken.append, lambda _key: None, supervision)
+    budget = ConnectBudget(venue.connect_limit)
+    endpoint = VenueEndpoint(url, url.replace("ws:", "http:"))
+    connection = Connection(endpoint, list(intake.sources), intake, budget, supervision)
     async with aiohttp.ClientSession() as session:
         task = asyncio.create_task(connection.run(session))
         try:
-            yield Watched(connection, taken)
+            yield Watched(intake, taken)
             assert not task.done()
         finally:
             task.cancel()
@@ -132,7 +138,12 @@ async def supervised(
 
 
 def binance(liveness: Liveness = PATIENT, rotate_after_s: float | None = None) -> Venue:
-    return replace(VENUES["binance"], liveness=liveness, rotate_after_s=rotate_after_s)
+    return replace(
+        VENUES["binance"],
+        liveness=liveness,
+        rotate_after_s=rotate_after_s,
+        connect_limit=UNLIMITED,
+    )
 
 
 def book(sequence: int, bid: str = "100.5", symbol: str = "BTCUSDT") -> str:
@@ -366,7 +377,7 @@ def kraken_ticker(time: str, bid: str) -> str:
     )
 
 
-KRAKEN = replace(VENUES["kraken"], liveness=PATIENT)
+KRAKEN = replace(VENUES["kraken"], liveness=PATIENT, connect_limit=UNLIMITED)
 BTC_USD = (("BTC", "USD"),)
 
 
@@ -615,7 +626,7 @@ def test_a_fault_of_ours_costs_a_connection_and_no_more(caplog: pytest.LogCaptur
         await accept(socket)
         await socket.receive()
 
-    venue = replace(binance(), read=faulty)
+    venue = replace(binance(), reader=stateless(faulty))
     with recorded_errors(caplog):
         lost_for(venue, script, "unexpected fault in this node: KeyError")
 
