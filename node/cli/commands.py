@@ -25,6 +25,7 @@ _BUILT_IN = {
     "network": ("node.cli.network:network", "Assemble and sign a committee file."),
     "committee": ("node.cli.committee:committee", "Propose and approve the next committee."),
     "config": ("node.cli.config:config", "Check or show the configuration in force."),
+    "doctor": ("node.cli.doctor:doctor", "Look at all that a node needs; say what to mend."),
     "run": ("node.cli.run:run", "Run the node."),
     "status": ("node.cli.status:status", "Ask the running node how it is."),
     "feeds": ("node.cli.feeds:feeds", "List, try and decode feeds and their sources."),
@@ -35,6 +36,10 @@ _BUILT_IN = {
     "oracle": ("node.cli.oracle:oracle", "Read prices from an Oracle on a chain."),
     "reports": ("node.cli.reports:reports", "Fetch reports, and verify them without a node."),
 }
+
+
+_NOT_USABLE = (FileNotFoundError, IsADirectoryError, NotADirectoryError, PermissionError)
+"""What is wrong with a file that was named, whichever command names it."""
 
 
 class RootCommand(click.Group):
@@ -106,6 +111,8 @@ class RootCommand(click.Group):
         except OSError as error:
             place = f"{error.filename}: " if error.filename else ""
             reason = error.strerror or str(error)
+            if place and isinstance(error, _NOT_USABLE):
+                _fail(as_json, "configuration", f"{place}{reason}", ExitCode.CONFIGURATION)
             _fail(as_json, "failure", f"{place}{reason}", ExitCode.FAILURE)
 
 
