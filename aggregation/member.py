@@ -91,7 +91,7 @@ def _member_price(
 ) -> MemberPrice:
     used = usable.native + usable.converted
     shortage = None
-    if len({native.source.venue for native in usable.native}) < feed.minimum_native_venues:
+    if len({native.source.house for native in usable.native}) < feed.minimum_native_venues:
         shortage = Shortage.TOO_FEW_NATIVE
     if len(used) < feed.minimum_sources:
         shortage = Shortage.TOO_FEW_SOURCES
