@@ -36,6 +36,10 @@ _BUILT_IN = {
 }
 
 
+_NOT_USABLE = (FileNotFoundError, IsADirectoryError, NotADirectoryError, PermissionError)
+"""What is wrong with a file that was named, whichever command names it."""
+
+
 class RootCommand(click.Group):
     """A group whose commands are imported only when they are called.
 
@@ -105,6 +109,8 @@ class RootCommand(click.Group):
         except OSError as error:
             place = f"{error.filename}: " if error.filename else ""
             reason = error.strerror or str(error)
+            if place and isinstance(error, _NOT_USABLE):
+                _fail(as_json, "configuration", f"{place}{reason}", ExitCode.CONFIGURATION)
             _fail(as_json, "failure", f"{place}{reason}", ExitCode.FAILURE)
 
 
