@@ -27,6 +27,7 @@ _BUILT_IN = {
     "config": ("node.cli.config:config", "Check or show the configuration in force."),
     "run": ("node.cli.run:run", "Run the node."),
     "status": ("node.cli.status:status", "Ask the running node how it is."),
+    "feeds": ("node.cli.feeds:feeds", "List, try and decode feeds and their sources."),
     "evidence": (
         "node.cli.evidence:evidence",
         "Show, export and verify proof of what members did wrong.",
