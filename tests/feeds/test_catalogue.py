@@ -170,4 +170,6 @@ def test_a_venue_can_count_as_another_in_all_feeds(tmp_path: Path) -> None:
     path.write_text(shipped.replace("[counts_as]\n", '[counts_as]\ngemini = "kraken"\n'))
     sources = [source for feed in load_catalogue(path).feeds for source in feed.sources]
     assert {s.house for s in sources if s.venue == "gemini"} == {"kraken"}
-    assert all(s.house == s.venue for s in sources if s.venue not in ("gemini", "coinbase_advanced"))
+    assert all(
+        s.house == s.venue for s in sources if s.venue not in ("gemini", "coinbase_advanced")
+    )

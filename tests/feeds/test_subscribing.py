@@ -187,9 +187,7 @@ def test_kucoin_tells_where_to_connect_and_how_often_to_ping() -> None:
     assert bootstrap is not None
     assert bootstrap.request.method == "POST"
     opening = bootstrap.read(bullet(), "c1")
-    assert opening.ws_url == (
-        "wss://ws-api-spot.kucoin.com/?token=a%3Db%26c%2Fd&connectId=c1"
-    )
+    assert opening.ws_url == ("wss://ws-api-spot.kucoin.com/?token=a%3Db%26c%2Fd&connectId=c1")
     assert opening.ping_every_s == 12
 
 
@@ -211,5 +209,5 @@ def test_kucoin_tells_where_to_connect_and_how_often_to_ping() -> None:
 def test_an_answer_that_does_not_tell_where_to_connect_is_refused(body: bytes) -> None:
     bootstrap = VENUES["kucoin"].bootstrap
     assert bootstrap is not None
-    with pytest.raises(ValueError, match="."):
+    with pytest.raises(ValueError, match=r"\w"):
         bootstrap.read(body, "c1")
