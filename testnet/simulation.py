@@ -538,7 +538,8 @@ class Simulation:
             self.coalition.saw(me, message)
         if me in to and type(message) not in _NEVER_TO_ONESELF:
             node.to_self.append(message)
-        if self._plain and intercept is self.groups is self.cut is None:
+        whole = intercept is None and self.groups is None and self.cut is None
+        if whole and self._plain:
             self._spread(node, to, message)
             return
         for member in to:
