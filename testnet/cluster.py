@@ -22,6 +22,7 @@ from testnet.deployment import (
     MemberNode,
     configure,
     make_network,
+    testnet_venues,
 )
 from testnet.developer import developer_address
 from testnet.faults import (
@@ -246,7 +247,8 @@ class Cluster:
         exchanges = self.child(
             "exchanges",
             module_command(
-                *("testnet.exchanges", "--seed", str(options.seed), "--origin-ms", str(now_ms))
+                *("testnet.exchanges", "--seed", str(options.seed), "--origin-ms", str(now_ms)),
+                *("--venues", ",".join(testnet_venues())),
             ),
         )
         await exchanges.start(announces=True)

@@ -15,6 +15,7 @@ from testnet.exchanges.simulator import DEFAULT_RATE, MAX_RATE, VENUES, simulate
 from testnet.market import Market
 
 _PARENT_CHECK_S = 0.5
+_CLIENTS = 32
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -39,7 +40,11 @@ async def _serve(market: Market, arguments: argparse.Namespace) -> None:
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
     exchanges = simulated_exchanges(
-        market, host=arguments.host, rate=arguments.rate, names=arguments.venues
+        market,
+        host=arguments.host,
+        rate=arguments.rate,
+        names=arguments.venues,
+        clients=arguments.clients,
     )
     async with exchanges as simulation:
         ready = {**simulation.description(), "start_minute": market.start_minute}
@@ -79,6 +84,13 @@ def _arguments(argv: Sequence[str] | None) -> argparse.Namespace:
         default=tuple(VENUES),
         help=f"comma-separated, of {','.join(VENUES)} (default all)",
     )
+    parser.add_argument(
+        "--clients",
+        type=_positive,
+        default=_CLIENTS,
+        help="how many nodes share the address, each with its own limits on requests "
+        f"(default {_CLIENTS})",
+    )
     return parser.parse_args(argv)
 
 
@@ -87,6 +99,13 @@ def _rate(text: str) -> float:
     if not 1 <= rate <= MAX_RATE:
         raise argparse.ArgumentTypeError(f"must be between 1 and {MAX_RATE:g}")
     return rate
+
+
+def _positive(text: str) -> int:
+    count = int(text)
+    if count < 1:
+        raise argparse.ArgumentTypeError("must be at least 1")
+    return count
 
 
 def _loopback(text: str) -> str:

@@ -8,24 +8,27 @@ from collections.abc import Iterable
 from aiohttp import web
 from typing_extensions import override
 
-from testnet.exchanges.book import Book, Pair, Profile
+from testnet.exchanges.binance_rest import best_prices, day_ticker, rest_tickers
+from testnet.exchanges.book import Book, Profile
 from testnet.exchanges.decimals import plain
+from testnet.exchanges.limits import Limit
 from testnet.exchanges.server import (
     CloseConnection,
     Json,
-    Ping,
     Venue,
     encode,
-    json_response,
+    rate_limited,
     strings,
 )
-from testnet.exchanges.session import Session
+from testnet.exchanges.session import Ping, Session
 from testnet.market import Market
 
 _PLACES = 8
 _COMBINED = "combined "
 _METHODS = ("SUBSCRIBE", "UNSUBSCRIBE", "LIST_SUBSCRIPTIONS", "SET_PROPERTY", "GET_PROPERTY")
 _STREAMS_MAX = 1_024
+_REFUSALS_MAX = 10
+_SHUT_OUT_S = 120
 
 
 class Binance(Venue):
@@ -36,15 +39,14 @@ class Binance(Venue):
         lag_ms=35,
         offset_ppm=30,
         pace=1.6,
-        pairs=(
-            Pair("BTCUSDT", "BTC", "USDT", "0.01", _PLACES, 5, 5),
-            Pair("ETHUSDT", "ETH", "USDT", "0.01", _PLACES, 4, 10),
-            Pair("SOLUSDT", "SOL", "USDT", "0.01", _PLACES, 3, 80),
-        ),
+        symbol_form="{base}{quote}",
+        places=_PLACES,
     )
     _streams = ("bookTicker", "trade", "miniTicker")
     channels = (*_streams, *(_COMBINED + name for name in _streams))
     ws_paths = ("/ws", "/ws/{streams:.+}", "/stream", "/")
+    # A ticker weighs 2 of 6,000.
+    requests = Limit(3_000, 60)
     # The limit is five; a ping or pong counts too.
     messages_per_s_max = 5
 
@@ -52,6 +54,7 @@ class Binance(Venue):
         super().__init__(market, updates_per_s)
         self.ping_every_s = 20.0
         self.pong_within_s = 60.0
+        self.connection_age_s_max = 24 * 3600
 
     @override
     def on_open(self, session: Session, request: web.Request) -> Iterable[bytes]:
@@ -105,30 +108,35 @@ class Binance(Venue):
         return encode(body)
 
     @override
-    def upkeep(self, session: Session, now_s: float) -> Iterable[bytes | Ping]:
+    def upkeep(self, session: Session, now_s: float) -> Iterable[bytes]:
         if now_s - session.last_pong_s > self.ping_every_s + self.pong_within_s:
             raise CloseConnection(1008, "Pong timeout")
         if now_s - session.last_ping_s >= self.ping_every_s:
             session.last_ping_s = now_s
-            return (Ping(str(self.now_ns() // 1_000_000).encode()),)
+            return (Ping(str(self.now_ms()).encode()),)
         return ()
 
     @override
     def farewell(self) -> bytes:
-        return encode({"e": "serverShutdown", "E": self.now_ns() // 1_000_000})
+        return encode({"e": "serverShutdown", "E": self.now_ms()})
+
+    @override
+    def too_many(self, wait_s: int, refusals: int) -> web.Response:
+        # Who goes on regardless is shut out.
+        if refusals > _REFUSALS_MAX:
+            return rate_limited(418, wait_s + _SHUT_OUT_S)
+        return rate_limited(429, wait_s)
 
     @override
     def add_rest(self, router: web.UrlDispatcher) -> None:
         router.add_get("/api/v3/ticker/bookTicker", self._rest_book_ticker)
+        router.add_get("/api/v3/ticker/24hr", self._rest_day)
 
     async def _rest_book_ticker(self, request: web.Request) -> web.Response:
-        symbol = request.query.get("symbol")
-        if symbol is None:
-            return json_response([_rest_entry(book) for book in self.books.values()])
-        book = self.books.get(symbol)
-        if book is None:
-            return json_response({"code": -1121, "msg": "Invalid symbol."}, 400)
-        return json_response(_rest_entry(book))
+        return rest_tickers(self, request, best_prices)
+
+    async def _rest_day(self, request: web.Request) -> web.Response:
+        return rest_tickers(self, request, day_ticker)
 
     def _combined(self, session: Session) -> bool:
         return session.path == "/stream"
@@ -182,16 +190,6 @@ class Binance(Venue):
 def _stream(topic: tuple[str, str]) -> str:
     channel, symbol = topic
     return f"{symbol.lower()}@{channel.removeprefix(_COMBINED)}"
-
-
-def _rest_entry(book: Book) -> Json:
-    return {
-        "symbol": book.pair.symbol,
-        "bidPrice": plain(book.bid, _PLACES),
-        "bidQty": plain(book.bid_size, _PLACES),
-        "askPrice": plain(book.ask, _PLACES),
-        "askQty": plain(book.ask_size, _PLACES),
-    }
 
 
 def _error(request_id: object, code: int, text: str) -> bytes:

@@ -18,6 +18,13 @@ def rows() -> list[dict[str, Any]]:
     return feed_rows(load_catalogue().feeds)
 
 
+USD_VENUES = (
+    *("coinbase_exchange", "coinbase_advanced", "kraken", "bitstamp", "gemini", "bitfinex"),
+    "cryptocom",
+)
+USDT_VENUES = ("binance", "okx", "bybit", "gate", "kucoin", "htx", "mexc")
+
+
 def test_the_shipped_catalogue_prices_the_four_feeds() -> None:
     table = load_catalogue()
     assert [feed.pair for feed in table.feeds] == ["BTC/USD", "ETH/USD", "SOL/USD", "USDT/USD"]
@@ -33,9 +40,14 @@ def test_the_shipped_catalogue_prices_the_four_feeds() -> None:
 def test_the_sources_are_those_books_that_the_exchanges_have() -> None:
     for feed in load_catalogue().feeds:
         quotes = {source.venue: source.quote for source in feed.sources}
-        usd = dict.fromkeys(("coinbase_exchange", "kraken", "bitstamp", "gemini"), "USD")
-        usdt = {} if feed.base == "USDT" else dict.fromkeys(("binance", "okx"), "USDT")
-        assert quotes == usd | usdt
+        usdt = {} if feed.base == "USDT" else dict.fromkeys(USDT_VENUES, "USDT")
+        assert quotes == dict.fromkeys(USD_VENUES, "USD") | usdt
+
+
+def test_the_two_windows_of_coinbase_are_one_venue() -> None:
+    for feed in load_catalogue().feeds:
+        houses = [source.house for source in feed.sources if source.venue.startswith("coinbase")]
+        assert houses == ["coinbase_exchange", "coinbase_exchange"]
 
 
 def test_rows_survive_json_and_make_the_same_table() -> None:
@@ -73,7 +85,7 @@ REFUSED: list[tuple[object, str]] = [
     (changed(decimals=7.5), r"Expected `int`, got `float`"),
     (changed(decimals=True), r"Expected `int`, got `bool`"),
     (changed(decimals=99), r"feed 0 \(BTC/USD\): decimals must be a whole number from 0 to 18"),
-    (changed(minimum_sources=7), r"minimum_sources 7 is more than its 6 sources; correct"),
+    (changed(minimum_sources=15), r"minimum_sources 15 is more than its 14 sources; correct"),
     (changed(sources=[]), r"feed 0 \(BTC/USD\)"),
     (changed(sources=[3]), r"feed 0 \(BTC/USD\): Expected `object`, got `int`"),
     (changed(breaker={"sigma": 1}), r"\(BTC/USD\), breaker: unknown entry 'sigma'"),
@@ -154,7 +166,10 @@ def test_any_rows_give_a_table_or_a_value_error(value: Any) -> None:
 
 def test_a_venue_can_count_as_another_in_all_feeds(tmp_path: Path) -> None:
     path = tmp_path / "feeds.toml"
-    path.write_text('[counts_as]\ngemini = "kraken"\n' + DEFAULT_PATH.read_text())
+    shipped = DEFAULT_PATH.read_text()
+    path.write_text(shipped.replace("[counts_as]\n", '[counts_as]\ngemini = "kraken"\n'))
     sources = [source for feed in load_catalogue(path).feeds for source in feed.sources]
     assert {s.house for s in sources if s.venue == "gemini"} == {"kraken"}
-    assert all(s.house == s.venue for s in sources if s.venue != "gemini")
+    assert all(
+        s.house == s.venue for s in sources if s.venue not in ("gemini", "coinbase_advanced")
+    )
