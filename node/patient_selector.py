@@ -5,8 +5,8 @@ What comes meanwhile costs one turn of the loop instead of many.
 To wake up for each of hundreds of quotes a second costs several times what the quotes themselves
 cost, and takes the interpreter from the consensus at moments of their own choosing. All but the
 newest of them matter little: they are read together, some milliseconds before the next observation
-is due, again every other millisecond until it is, and else ten times a second. Other sockets and
-timers do not wait.
+is due, again every other millisecond until it is made or late, and else ten times a second. Other
+sockets and timers do not wait.
 """
 
 import selectors
@@ -23,7 +23,7 @@ LEAD_SECONDS: Final = 0.008
 """So long before an expected moment the sockets are read."""
 
 AGAIN_SECONDS: Final = 0.002
-"""How long a socket waits at most between that and the moment itself."""
+"""How long a socket waits at most from then on, until as long after the moment."""
 
 BURST_SECONDS: Final = 0.004
 """Sockets wait less than they may when what has gathered would take the loop longer than this."""
@@ -121,7 +121,7 @@ class PatientSelector(selectors.BaseSelector):
                     self._due = now + PATIENCE_SECONDS
                     if now < self._expected < self._due:
                         self._due = self._expected
-                    elif self._expected <= now < self._expected + LEAD_SECONDS:
+                    elif self._expected <= now < self._expected + 2 * LEAD_SECONDS:
                         self._due = now + AGAIN_SECONDS
                     return others + self._patient.select(0)
             if ready or (deadline is not None and deadline <= now):
