@@ -1,6 +1,6 @@
 # Each target does all the set-up that it needs; `make help` lists them.
 .DEFAULT_GOAL := help
-.PHONY: help setup testnet test test-slow simulate mutants lint format bench bench-gas bench-adapters model contracts \
+.PHONY: help setup testnet test test-slow simulate mutants lint format bench bench-feeds bench-gas bench-adapters model contracts \
 	contracts-check test-contracts verify-contracts check-deployment constraints clean
 
 bin := .venv/bin
@@ -55,6 +55,9 @@ format: setup  ## rewrite the code in the project's style
 
 bench: setup  ## measure rounds against the bare protocol, in one run
 	@$(bin)/python tests/bench/rounds.py $(ARGS)
+
+bench-feeds: setup  ## measure what becomes of 2,000 and 20,000 quotes a second
+	@$(bin)/python tests/bench/quotes.py $(ARGS)
 
 bench-gas: setup  ## measure what every path of the Oracle costs (ARGS=--write: the snapshot)
 	@$(bin)/python tests/bench/gas.py $(ARGS)
