@@ -288,8 +288,11 @@ class Simulation:
                     self.note(node, self._narrator.effect(effect))
                 self._perform(node, effect)
             elif to_self:
-                now_ms = self.now_ms + node.skew_ms
-                effects.extend(handle(core, node.member, to_self.popleft(), now_ms))
+                message = to_self.popleft()
+                handler = _HANDLERS.get(type(message))
+                if handler is not None:
+                    now_ms = self.now_ms + node.skew_ms
+                    effects.extend(handler(core, node.member, message, now_ms))
             else:
                 event = events.popleft()
                 if isinstance(event, tuple):
