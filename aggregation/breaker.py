@@ -4,8 +4,6 @@ Pure over (the feed's state after the parent block, this block's agreement). A h
 its last live price and heals by itself, so that no crash of a market freezes it for good.
 """
 
-from dataclasses import replace
-
 from aggregation.agreed import Absence, Agreement
 from aggregation.feed import PPM, BreakerSpec
 from aggregation.state import FeedState
@@ -36,14 +34,19 @@ def next_feed_state(
         # The first agreement is live at once: there is no history that it could contradict.
         return _served(before, outcome, observed_at_ms, breaker, Phase.STEADY, 0, 0)
 
-    elapsed_ms = min(
-        max(observed_at_ms - before.agreed_at_ms, breaker.nominal_round_ms), ELAPSED_MAX_MS
-    )
+    # Compared in place of `min` and `max`: this runs for each feed of each round.
+    elapsed_ms = observed_at_ms - before.agreed_at_ms
+    if elapsed_ms < breaker.nominal_round_ms:
+        elapsed_ms = breaker.nominal_round_ms
+    if elapsed_ms > ELAPSED_MAX_MS:
+        elapsed_ms = ELAPSED_MAX_MS
     bound_ppb = jump_bound_ppb(
         before.variance, elapsed_ms, breaker.sigma_multiple, breaker.floor_ppm
     )
     # A jump counts only as far as it was allowed: else one would excuse the next.
-    return_ppb = min(relative_return_ppb(before.agreed_price, outcome.price), bound_ppb)
+    return_ppb = relative_return_ppb(before.agreed_price, outcome.price)
+    if return_ppb > bound_ppb:
+        return_ppb = bound_ppb
     variance = next_variance(
         before.variance, return_ppb, elapsed_ms, breaker.volatility_half_life_ms
     )
@@ -81,13 +84,13 @@ def _without_agreement(
         # Carried, a halted price would look usable. The rounds of healing stay counted, or a
         # leader that leaves observations out could keep a feed from healing for ever.
         return before
-    return replace(before, status=Status.CARRIED, cause=Cause.TOO_FEW_OBSERVATIONS)
+    return before._replace(status=Status.CARRIED, cause=Cause.TOO_FEW_OBSERVATIONS)
 
 
 def _unavailable(before: FeedState, cause: Cause) -> FeedState:
     """Return the state of a feed without an answer: its history stays, a run of rounds ends."""
-    return replace(
-        before, status=Status.UNAVAILABLE, cause=cause, rounds=0, level_low=0, level_high=0
+    return before._replace(
+        status=Status.UNAVAILABLE, cause=cause, rounds=0, level_low=0, level_high=0
     )
 
 
