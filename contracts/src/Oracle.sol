@@ -33,7 +33,8 @@ contract Oracle is IOracle {
     uint256 private constant MAX_FUTURE_MAX = 3_600_000;
     /// Ten years.
     uint256 private constant EVIDENCE_WINDOW_MAX = 315_576_000_000;
-    uint256 private constant ROOTS = 16;
+    /// A prime, so that reports at regular intervals take all places in turn.
+    uint256 private constant ROOTS = 17;
 
     /// @inheritdoc IOracle
     bytes32 public immutable network;
@@ -44,7 +45,8 @@ contract Oracle is IOracle {
     bytes32 private immutable _genesisConfiguration;
 
     Head private _head;
-    /// Posted reports by view modulo 16: root's first 192 bits | observedAt 48 | words 16.
+    /// Posted reports by time modulo 17: root's first 192 bits | observedAt 48 | words 16. Root and words
+    /// are zero once a report of the same time was pushed.
     uint256[ROOTS] private _roots;
     /// What was proven or updated, by feed / 2. Not in a mapping: a slot's place costs no hash.
     Pair[32768] private _pairs;
@@ -92,7 +94,9 @@ contract Oracle is IOracle {
         BLS12381.reserve();
         _verify(place, certificate, Words.root(words));
 
-        _head = head.withPush(place, Words.first(words));
+        bool newest = place.observedAt() > head.postedAt();
+        if (!newest) _endProofs(place.observedAt());
+        _head = head.withPush(place, Words.first(words), newest);
         if (head.feeds() > 1) {
             unchecked {
                 for (uint256 i; i < words.length; ++i) _words[i] = words[i];
@@ -113,22 +117,21 @@ contract Oracle is IOracle {
 
         _head = head.withPosted(observedAt);
         uint256 words = (head.feeds() + 3) >> 2;
-        _roots[place.viewNumber() % ROOTS] =
-            (uint256(feedRoot) >> 64) << 64 | observedAt << 16 | words;
+        _roots[observedAt % ROOTS] = (uint256(feedRoot) >> 64) << 64 | observedAt << 16 | words;
         emit Posted(place, id, feedRoot);
         return true;
     }
 
     /// @inheritdoc IOracle
-    function prove(uint256 word, bytes32[] calldata path, uint16 feed_, uint64 view_)
+    function prove(uint256 word, bytes32[] calldata path, uint16 feed_, uint64 observedAt)
         external
         returns (bool)
     {
-        uint256 entry = _roots[view_ % ROOTS];
-        if (entry == 0) revert NotPosted(view_);
-        uint256 observedAt = uint48(entry >> 16);
-        if (_pairs[feed_ >> 1].observedAt() >= observedAt) return false;
-        bytes32 root = Words.rootOf(feed_ >> 2, uint16(entry), word, path);
+        uint256 entry = _roots[observedAt % ROOTS];
+        if (uint48(entry >> 16) != observedAt) revert NotPosted(observedAt);
+        uint256 count = uint16(entry);
+        if (count == 0 || _pairs[feed_ >> 1].observedAt() >= observedAt) return false;
+        bytes32 root = Words.rootOf(feed_ >> 2, count, word, path);
         if ((uint256(root) ^ entry) >> 64 != 0) revert NotInReport(root);
         _pairs[feed_ >> 1] = Pairs.from(word, feed_, observedAt);
         return true;
@@ -276,9 +279,10 @@ contract Oracle is IOracle {
     }
 
     /// @inheritdoc IOracle
-    function posted(uint64 view_) external view returns (uint64, uint16, bytes32) {
-        uint256 entry = _roots[view_ % ROOTS];
-        return (uint48(entry >> 16), uint16(entry), bytes32((entry >> 64) << 64));
+    function posted(uint64 observedAt) external view returns (uint16, bytes32) {
+        uint256 entry = _roots[observedAt % ROOTS];
+        if (uint48(entry >> 16) != observedAt) return (0, 0);
+        return (uint16(entry), bytes32((entry >> 64) << 64));
     }
 
     /// @inheritdoc IOracle
@@ -418,6 +422,13 @@ contract Oracle is IOracle {
         }
     }
 
+    /// Ends the proofs from a posted report that is as new as what is pushed: it may be another one. The
+    /// time of each feed's answer must not come to stand for two answers (O3).
+    function _endProofs(uint256 observedAt) private {
+        uint256 place = observedAt % ROOTS;
+        if (uint48(_roots[place] >> 16) == observedAt) _roots[place] = observedAt << 16;
+    }
+
     /// Verifies and stores what is newer; returns how many claims were.
     function _update(Update[] calldata updates) private returns (uint256 stored_) {
         for (uint256 i; i < updates.length; ++i) {
@@ -436,13 +447,15 @@ contract Oracle is IOracle {
                 if (other != root) revert RootsDiffer(root, other);
             }
             bytes32 id = _verify(place, certificate, root);
-            _head = head.withPosted(observedAt);
+            uint256 beside;
             for (uint256 j; j < claims.length; ++j) {
                 uint256 pair = claims[j].feed >> 1;
                 if (_pairs[pair].observedAt() >= observedAt) continue;
                 _pairs[pair] = Pairs.from(claims[j].word, claims[j].feed, observedAt);
+                beside |= Heads.besideOf(claims[j].feed);
                 ++stored_;
             }
+            _head = head.withUpdate(observedAt, beside);
             emit Updated(place, id, root);
         }
     }
@@ -493,9 +506,11 @@ contract Oracle is IOracle {
         }
         if (settled != 0) return (Answer.wrap(uint64(settled)), uint48(settled >> 64));
         uint256 pushedAt = head.observedAt();
-        if (head.postedAt() > pushedAt) {
+        if (Head.unwrap(head) & Heads.besideOf(feed_) != 0) {
             Pair pair = _pairs[feed_ >> 1];
-            if (pair.observedAt() > pushedAt) return (pair.answerOf(feed_), pair.observedAt());
+            // Of two answers of one time the pair's was there first: none is proven or updated after a push
+            // of its time.
+            if (pair.observedAt() >= pushedAt) return (pair.answerOf(feed_), pair.observedAt());
         }
         if (feed_ == 0) return (head.firstAnswer(), pushedAt);
         return (Words.answerAt(_words[feed_ >> 2], feed_), pushedAt);

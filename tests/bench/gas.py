@@ -61,11 +61,12 @@ def measure(kit: ModuleType | Any, n: int, feeds: int, absent: int) -> dict[str,
     pushed = report(1)
     gas = {"push": spent(oracle.push(pushed)), "limit": limit(pushed.calldata, absent)}
     gas["stale"] = spent(oracle.push(pushed))
-    for step in (2, 2 + 16):
+    for step in (2, 2 + client.PROVABLE_POSTS):
         spent(oracle.post(report(step)))
         spent(oracle.prove(report(step), 0))
-    gas["post"] = spent(oracle.post(report(2 + 32)))
-    gas["prove"] = spent(oracle.prove(report(2 + 32), 0))
+    third = report(2 + 2 * client.PROVABLE_POSTS)
+    gas["post"] = spent(oracle.post(third))
+    gas["prove"] = spent(oracle.prove(third, 0))
     gas["update"] = spent(oracle.update(report(40).update(0)))
     used = client.encode_use([report(41).update(0)], [0], 60, 10_000)
     gas["use"] = spent(oracle.send(used))
