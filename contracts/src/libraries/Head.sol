@@ -2,10 +2,7 @@
 pragma solidity 0.8.37;
 
 import {Place} from "../IOracle.sol";
-import {Places} from "./Places.sol";
 import {Answer} from "./Words.sol";
-
-using Places for Place;
 
 /// The one storage slot that every push and every read loads:
 ///
@@ -25,6 +22,7 @@ library Heads {
     uint256 internal constant CARRY_MAX = 3_600_000;
 
     uint256 private constant POSTED_AT = TIME_MAX << 160;
+    uint256 private constant VIEW = uint256(type(uint32).max) << 128;
     // Epoch, carry and feeds; and with the view before them.
     uint256 private constant EPOCH = uint256(type(uint56).max) << 72;
     uint256 private constant VIEW_AND_EPOCH = uint256(type(uint88).max) << 72;
@@ -40,17 +38,19 @@ library Heads {
         return Head.wrap(kept | epoch_ << 104 | carry_ << 82 | feeds_ << 72);
     }
 
-    /// Returns the head after a push of words that begin with this one.
-    /// @param newest Whether nothing as new was posted or updated from.
-    function withPush(Head head, Place place, uint256 firstWord, bool newest)
-        internal
-        pure
-        returns (Head)
-    {
-        uint256 kept = Head.unwrap(head) & (newest ? POSTED_AT | EPOCH : POSTED_AT | EPOCH | BESIDE);
+    /// Returns the head after a push of words that begin with this one, if nothing as new was posted or
+    /// updated from.
+    function withPush(Head head, Place place, uint256 firstWord) internal pure returns (Head) {
+        uint256 kept = Head.unwrap(head) & (POSTED_AT | EPOCH);
         // What is taken lies within the epoch's term, so 48 bits hold its time.
         uint256 time = (Place.unwrap(place) >> 128) << 208;
-        return Head.wrap(kept | time | place.viewNumber() << 128 | firstWord >> 192);
+        uint256 view_ = (Place.unwrap(place) >> 64) & VIEW;
+        return Head.wrap(kept | time | view_ | firstWord >> 192);
+    }
+
+    /// Returns the head with what another says of pairs beside the push.
+    function withBeside(Head head, Head other) internal pure returns (Head) {
+        return Head.wrap(Head.unwrap(head) | (Head.unwrap(other) & BESIDE));
     }
 
     /// Returns the head after a report was posted that is newer than what was before: any of its
@@ -69,7 +69,9 @@ library Heads {
 
     /// Returns the bit that stands for a feed's pair, in its place.
     function besideOf(uint256 feed) internal pure returns (uint256) {
-        return 1 << (64 + ((feed >> 1) & 7));
+        unchecked {
+            return 1 << (64 + ((feed >> 1) & 7));
+        }
     }
 
     /// When the last push was observed, Unix ms; 0 before the first.
@@ -80,6 +82,11 @@ library Heads {
     /// The newest time posted or updated from, Unix ms; 0 before the first.
     function postedAt(Head head) internal pure returns (uint256) {
         return uint48(Head.unwrap(head) >> 160);
+    }
+
+    /// Returns whether something as new was posted or updated from, if the time has 48 bits.
+    function isPosted(Head head, uint256 observedAt_) internal pure returns (bool) {
+        return Head.unwrap(head) << 48 >= observedAt_ << 208;
     }
 
     /// The view of the last push in this epoch; 0 before it.

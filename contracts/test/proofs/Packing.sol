@@ -69,16 +69,18 @@ contract PackingProof {
         uint48 time,
         uint128 signers,
         uint256 word,
-        bool newest,
         uint16 feed
     ) external pure {
         Head head = Head.wrap(old);
         Place place = Place.wrap(
             uint256(epoch) << 224 | uint256(view_) << 192 | uint256(time) << 128 | signers
         );
-        Head after_ = head.withPush(place, word, newest);
+        uint256 bits = uint256(type(uint8).max) << 64;
+        Head after_ = head.withPush(place, word);
         uint256 bit = Heads.besideOf(feed);
-        assert(Head.unwrap(after_) & bit == (newest ? 0 : old & bit));
+        assert(Head.unwrap(after_) & bit == 0);
+        assert(head.isPosted(time) == (head.postedAt() >= time));
+        assert(Head.unwrap(after_.withBeside(head)) == Head.unwrap(after_) | (old & bits));
         assert(after_.observedAt() == time);
         assert(after_.viewNumber() == view_);
         assert(Answer.unwrap(after_.firstAnswer()) == uint64(word >> 192));

@@ -63,7 +63,7 @@ contract Harness {
         returns (uint256 price, uint256 confidencePpm, uint8 status)
     {
         Answer a = Words.answerAt(word, feed);
-        return (a.price(), a.confidencePpm(), a.status());
+        return (a.price(), a.confidencePpm(), uint8(a.status()));
     }
 
     function quorum(uint256 n) external pure returns (uint256) {
