@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 pragma solidity 0.8.37;
 
+import {TestReports} from "../kit/TestReports.sol";
 import {
     Certificate,
     Claim,
@@ -100,7 +101,7 @@ contract Feeder is OracleTest {
         bool beyond = feed / 4 >= words.length;
         if (beyond) feed = 0;
         uint256 word = words[feed / 4];
-        bytes32[] memory path = Spec.path(words, feed / 4);
+        bytes32[] memory path = TestReports.path(words, feed / 4);
         bool honest = true;
         uint256 fault = _random(seed, "fault") % 8;
         if (fault == 0) (word, honest) = (word ^ 1 << _random(seed, "bit") % 256, false);
@@ -342,7 +343,7 @@ contract Feeder is OracleTest {
             // O2: one bit of a word is another word. The root that was signed stays.
             r.words[0] ^= 1 << _random(seed, "bit") % 256;
             genuine = false;
-            r.feedRoot = Spec.root(r.words);
+            r.feedRoot = TestReports.root(r.words);
         }
         bool quorate = r.signers < 2 ** signers.n()
             && Spec.countBits(r.signers) >= Spec.quorum(signers.n());
@@ -367,7 +368,7 @@ contract Feeder is OracleTest {
         for (uint256 i; i < claims.length; ++i) {
             uint16 feed = uint16((_random(seed, "claimed") >> 16 * i) % model.feeds());
             claims[i] = Claim(
-                feed, uint16(r.words.length), r.words[feed / 4], Spec.path(r.words, feed / 4)
+                feed, uint16(r.words.length), r.words[feed / 4], TestReports.path(r.words, feed / 4)
             );
         }
         Claim memory last = claims[claims.length - 1];

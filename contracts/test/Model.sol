@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 pragma solidity 0.8.37;
 
+import {TestReports} from "../kit/TestReports.sol";
 import {Claim, IOracle, Reason} from "../src/IOracle.sol";
 import {Report} from "./OracleTest.sol";
 import {Spec} from "./Spec.sol";
@@ -68,7 +69,7 @@ contract Model {
     function push(Report memory r, bool genuine) external returns (bytes4 expected, bool stored) {
         if (r.observedAt <= pushedAt || r.epoch < epoch) return (RETURNS, false);
         if (r.epoch > epoch) return (IOracle.EpochAhead.selector, false);
-        r.feedRoot = Spec.root(r.words);
+        r.feedRoot = TestReports.root(r.words);
         expected = refusal(r, genuine);
         if (expected != RETURNS) return (expected, false);
         (pushedAt, pushedView, _words) = (r.observedAt, r.view_, r.words);

@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 pragma solidity 0.8.37;
 
+import {TestReports} from "../kit/TestReports.sol";
 import {Claim, IOracle, Update} from "../src/IOracle.sol";
 import {OracleTest, Report} from "./OracleTest.sol";
 import {Signers} from "./Signers.sol";
-import {Spec} from "./Spec.sol";
 import {check, vm} from "./Vm.sol";
 
 /// O3 where it is hardest: certified reports of one time. Blocks of different views with the same
@@ -100,7 +100,7 @@ contract SiblingsTest is OracleTest {
             Update[] memory updates = new Update[](1);
             updates[0].certificate = certificateOf(r);
             updates[0].claims = new Claim[](1);
-            updates[0].claims[0] = Claim(feed, 2, r.words[feed / 4], Spec.path(r.words, feed / 4));
+            updates[0].claims[0] = Claim(feed, 2, r.words[feed / 4], TestReports.path(r.words, feed / 4));
             _oracle.update(updates);
         }
     }
@@ -109,7 +109,7 @@ contract SiblingsTest is OracleTest {
     function _prove(Report memory r, uint16 feed) private returns (bool) {
         (bool done, bytes memory output) = address(_oracle).call(
             abi.encodeCall(
-                IOracle.prove, (r.words[feed / 4], Spec.path(r.words, feed / 4), feed, r.observedAt)
+                IOracle.prove, (r.words[feed / 4], TestReports.path(r.words, feed / 4), feed, r.observedAt)
             )
         );
         return done && abi.decode(output, (bool));
