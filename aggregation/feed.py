@@ -37,10 +37,10 @@ class BreakerSpec:
     A jump beyond `sigma_multiple` · σ · √Δt + `floor_ppm` of the last price halts the feed; after
     `recovery_rounds` consecutive rounds that agree within `recovery_band_ppm` of each other it is
     degraded, and after as many again live. The band is wider by `recovery_sigma_multiple` · σ over
-    the time of those rounds, or a feed in a market that keeps falling would never heal. A feed that
-    is degraded for its confidence or risk level is live again after `calm_rounds` consecutive rounds
-    with at most half the confidence that degrades and a lower risk level. Δt counts as at least
-    `nominal_round_ms`, so that rounds in quick succession cannot inflate the volatility.
+    the time of those rounds, or a feed in a market that keeps falling would never heal. A feed
+    that is degraded for its confidence or risk level is live again after `calm_rounds` consecutive
+    rounds with at most half the confidence that degrades and a lower risk level. Δt counts as at
+    least `nominal_round_ms`, so that rounds in quick succession cannot inflate the volatility.
     """
 
     sigma_multiple: int = 12

@@ -72,9 +72,7 @@ def next_path(before: PricePath | None, price: int, now_ns: int, spec: AlarmSpec
     fall = min(max(before.fall - step - allowance, 0), most)
     raised = _raised(before.raised, slow, fast, max(rise, fall), excitement, spec)
     slow = next_variance(slow, min(size_ppb, usual_ppb), elapsed_ms, spec.slow_half_life_ms)
-    return PricePath(
-        now_ns, price, min(slow, VARIANCE_MAX), fast, rise, fall, excitement, raised
-    )
+    return PricePath(now_ns, price, min(slow, VARIANCE_MAX), fast, rise, fall, excitement, raised)
 
 
 def _raised(

@@ -27,9 +27,9 @@ class FeedState:
 
     `kept_price` and `kept_confidence` are of the last answer that was served as live or degraded;
     `agreed_price` is the last agreed one, which differs while the feed is halted, and
-    `agreed_at_ms` its time. `rounds` counts the consecutive rounds of healing or of calm; while halted
-    their agreed prices lie in `level_low` to `level_high`. `variance` is in squared parts per billion
-    per second.
+    `agreed_at_ms` its time. `rounds` counts the consecutive rounds of healing or of calm; while
+    halted their agreed prices lie in `level_low` to `level_high`. `variance` is in squared parts
+    per billion per second.
     """
 
     status: Status

@@ -93,6 +93,7 @@ def testnet_feeds() -> FeedTable:
             replace(
                 feed,
                 deviation_ppm=min(feed.deviation_ppm, DEVIATION_PPM_MAX),
+                calm_deviation_ppm=min(feed.calm_deviation_ppm, DEVIATION_PPM_MAX),
                 heartbeat_ms=min(feed.heartbeat_ms, HEARTBEAT_MS_MAX),
             )
             for feed in load_catalogue(None).feeds

@@ -79,11 +79,11 @@ def test_all_is_well() -> None:
 
 
 def test_a_source_less_is_noted_and_scarcity_warned_of() -> None:
-    missing, _ = seen(quotes(usd={venue: 30_000 for venue in DIRECT[:4]}))
+    missing, _ = seen(quotes(usd=dict.fromkeys(DIRECT[:4], 30000)))
     assert (missing.alarms, missing.risk) == ({Alarm.SOURCES_MISSING}, RISK_NOTICE)
-    two_native, _ = seen(quotes(usd={venue: 30_000 for venue in DIRECT[:2]}))
+    two_native, _ = seen(quotes(usd=dict.fromkeys(DIRECT[:2], 30000)))
     assert (two_native.alarms, two_native.risk) == ({Alarm.FEW_SOURCES}, RISK_HIGH)
-    three, _ = seen(quotes(usd={venue: 30_000 for venue in DIRECT[:3]}, usdt=0))
+    three, _ = seen(quotes(usd=dict.fromkeys(DIRECT[:3], 30000), usdt=0))
     assert three.alarms == {Alarm.FEW_SOURCES}
 
 
@@ -137,7 +137,7 @@ def test_the_path_of_a_price_is_followed_from_observation_to_observation() -> No
     told = []
     for second in range(120):
         dollars = 30_000 + (second - 60 if second > 60 else 0) * 30
-        found = quotes(usd={venue: dollars for venue in DIRECT}, usdt=dollars)
+        found = quotes(usd=dict.fromkeys(DIRECT, dollars), usdt=dollars)
         before = member_prices(TABLE, found, second * S, before=before)
         told.append(before[0].risk)
     assert set(told[:60]) == {RISK_NONE}
@@ -151,7 +151,7 @@ def test_a_path_goes_on_after_a_time_without_a_price() -> None:
     lacking = member_prices(TABLE, {}, S, before=first)
     assert lacking[0].price == 0
     assert (lacking[0].path, lacking[0].risk) == (first[0].path, RISK_NONE)
-    half = quotes(usd={venue: 15_000 for venue in DIRECT}, usdt=15_000)
+    half = quotes(usd=dict.fromkeys(DIRECT, 15000), usdt=15_000)
     assert Alarm.BURST in member_prices(TABLE, half, 2 * S, before=lacking)[0].alarms
 
 

@@ -138,9 +138,7 @@ def variants() -> list[FeedSpec]:
         )
     for field in fields(AlarmSpec):
         value = getattr(BITCOIN.alarms, field.name)
-        changed.append(
-            replace(BITCOIN, alarms=replace(BITCOIN.alarms, **{field.name: value + 1}))
-        )
+        changed.append(replace(BITCOIN, alarms=replace(BITCOIN.alarms, **{field.name: value + 1})))
     for field in fields(SourceSpec):
         value = getattr(BITCOIN.sources[0], field.name)
         changed.append(with_source(**{field.name: value + 1 if isinstance(value, int) else "X"}))

@@ -135,7 +135,7 @@ def test_whatever_a_price_does_the_path_stays_bounded(
         path = next_path(path, price, now_ns, spec)
         assert 0 <= path.slow <= VARIANCE_MAX
         assert 0 <= path.fast <= VARIANCE_MAX
-        assert 0 <= min(path.rise, path.fall)
+        assert min(path.rise, path.fall) >= 0
         assert max(path.rise, path.fall) <= spec.drift_limit * 1_250
         assert 0 <= path.excitement <= 2_000 * spec.event_limit
 
