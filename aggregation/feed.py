@@ -16,6 +16,8 @@ class SourceSpec:
     `base` and `quote` are what the venue really trades (`BTC`, `USDT`); a quote currency that is
     not the feed's is converted through the feed `<quote>/<feed's quote>`, which must stand in the
     same table. `weight` is static; `max_age_ms` counts on the local monotonic clock.
+    `counts_as` names the venue whose book this really is, if that is another: two streams of one
+    exchange are one venue where venues are counted and where their weight is capped.
     """
 
     venue: str
@@ -23,6 +25,12 @@ class SourceSpec:
     quote: str
     weight: int
     max_age_ms: int
+    counts_as: str = ""
+
+    @property
+    def house(self) -> str:
+        """The venue that it counts as."""
+        return self.counts_as or self.venue
 
     @cached_property
     def key(self) -> tuple[str, str, str]:

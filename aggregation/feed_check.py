@@ -14,7 +14,7 @@ WEIGHT_MAX = 1_000_000
 DAY_MS = 86_400_000
 
 _CURRENCY = pattern(r"[A-Z0-9]{1,12}")
-_VENUE = pattern(r"[a-z0-9-]{1,16}")
+_VENUE = pattern(r"[a-z0-9][a-z0-9_:-]{0,31}")
 
 _FEED_RANGES = {
     "decimals": (0, 18),
@@ -97,7 +97,12 @@ def _own_problems(feed: FeedSpec) -> Iterator[str]:
     for source in feed.sources:
         name = "/".join(source.key)
         if not _VENUE.fullmatch(source.venue):
-            yield f"a venue is 1 to 16 of a-z, 0-9 and -, not {source.venue!r}"
+            yield (
+                "a venue is 1 to 32 of a-z, 0-9, _, - and :, the first a letter or digit, not "
+                f"{source.venue!r}"
+            )
+        if source.counts_as and not _VENUE.fullmatch(source.counts_as):
+            yield f"source {name}: counts_as is no venue's name: {source.counts_as!r}"
         if not _CURRENCY.fullmatch(source.quote):
             yield f"a currency is 1 to 12 of A-Z and 0-9, not {source.quote!r}"
         if source.base != feed.base:
@@ -108,7 +113,7 @@ def _own_problems(feed: FeedSpec) -> Iterator[str]:
         yield "a source stands in it twice"
     if feed.minimum_sources > len(feed.sources):
         yield f"minimum_sources {feed.minimum_sources} is more than its {len(feed.sources)} sources"
-    venues = len({source.venue for source in feed.sources})
+    venues = len({source.house for source in feed.sources})
     if feed.minimum_venues > venues:
         yield f"minimum_venues {feed.minimum_venues} is more than its {venues} venues"
     native = len(native_venues(feed))
@@ -141,4 +146,4 @@ def _conversion_problems(
 
 def native_venues(feed: FeedSpec) -> frozenset[str]:
     """Return the venues that quote in the feed's own quote currency."""
-    return frozenset(source.venue for source in feed.sources if feed.is_native(source))
+    return frozenset(source.house for source in feed.sources if feed.is_native(source))

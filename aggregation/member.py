@@ -100,10 +100,10 @@ def _member_price(
 ) -> MemberPrice:
     used = usable.native + usable.converted
     shortage = None
-    native = len({one.source.venue for one in usable.native})
+    native = len({one.source.house for one in usable.native})
     if native < feed.minimum_native_venues:
         shortage = Shortage.TOO_FEW_NATIVE
-    venues = len({one.source.venue for one in used})
+    venues = len({one.source.house for one in used})
     if venues < feed.minimum_venues:
         shortage = Shortage.TOO_FEW_VENUES
     if len(used) < feed.minimum_sources:
@@ -130,7 +130,7 @@ def _member_price(
         )
         alarms.add(Alarm.FEW_SOURCES if scarce else Alarm.SOURCES_MISSING)
     if outliers:
-        apart = {one.source.venue for one in used if one.source.key in outliers}
+        apart = {one.source.house for one in used if one.source.key in outliers}
         alarms.add(Alarm.OUTLIER if len(apart) == 1 else Alarm.SCATTERED)
     if confidence * PPM > feed.alarms.dispersion_ppm * price:
         alarms.add(Alarm.DISPERSION)

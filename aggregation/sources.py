@@ -72,10 +72,10 @@ def conversion_rate(
         for source in conversion.sources
         if isinstance(price := priced(quotes, source, conversion, clocks), SourcePrice)
     ]
-    if len({source.venue for source, _ in direct}) < CONVERSION_VENUES_MIN:
+    if len({source.house for source, _ in direct}) < CONVERSION_VENUES_MIN:
         return None
     weights = cap_venues(
-        [(source.venue, source.weight) for source, _ in direct], conversion.venue_cap_ppm
+        [(source.house, source.weight) for source, _ in direct], conversion.venue_cap_ppm
     )
     return low_weighted_median(
         (price.price, weight) for (_, price), weight in zip(direct, weights, strict=True)
@@ -138,7 +138,7 @@ def usable_sources(
 
 
 def _capped(sources: list[tuple[SourceSpec, SourcePrice]], feed: FeedSpec) -> list[int]:
-    return cap_venues([(source.venue, source.weight) for source, _ in sources], feed.venue_cap_ppm)
+    return cap_venues([(source.house, source.weight) for source, _ in sources], feed.venue_cap_ppm)
 
 
 def _used(

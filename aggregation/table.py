@@ -13,7 +13,7 @@ FEEDS_PER_WORD = 4
 _WORD_0 = Struct(">12s12sBB6x")
 _WORD_1 = Struct(">II24x")
 _PARAMETERS = Struct(">HHHIII11I12IH")
-_SOURCE = Struct(">16s12s12sII")
+_SOURCE = Struct(">32s12s12sII32s")
 
 
 @dataclass(frozen=True)
@@ -111,6 +111,7 @@ def parameters_digest(feed: FeedSpec) -> bytes:
             source.quote.encode(),
             source.weight,
             source.max_age_ms,
+            source.counts_as.encode(),
         )
         for source in feed.sources
     ]

@@ -39,10 +39,13 @@ def load_catalogue(path: Path | None = None) -> FeedTable:
     except tomllib.TOMLDecodeError as error:
         raise ValueError(f"{path}: not valid TOML: {error}; correct that place") from None
     rows = content.pop("feeds", None)
+    counts_as = content.pop("counts_as", {})
     if content:
         raise ValueError(
-            f"{path}: unknown entry {next(iter(content))!r}; only [[feeds]] tables belong here"
+            f"{path}: unknown entry {next(iter(content))!r}; only [[feeds]] and [counts_as] tables "
+            "belong here"
         )
+    _name_houses(rows, counts_as, str(path))
     return feed_table(rows, str(path))
 
 
@@ -58,6 +61,29 @@ def feed_table(rows: object, origin: str) -> FeedTable:
         return FeedTable(feeds)
     except ValueError as error:
         raise ValueError(f"{origin}: {error}; correct that entry") from None
+
+
+def _name_houses(rows: object, counts_as: object, origin: str) -> None:
+    """Write what `[counts_as]` says of venues into each of their sources that says nothing."""
+    if not isinstance(counts_as, dict) or not all(
+        isinstance(house, str) for house in counts_as.values()
+    ):
+        raise ValueError(f'{origin}: [counts_as] holds lines such as venue = "other_venue"')
+    for venue, house in counts_as.items():
+        for name in (venue, house):
+            if name not in VENUES:
+                raise ValueError(
+                    f"{origin}: [counts_as] names the unknown venue {name[:40]!r}; use one of "
+                    f"{', '.join(VENUES)}"
+                )
+        if house in counts_as:
+            raise ValueError(f"{origin}: [counts_as] {venue}: {house} itself counts as another")
+    for row in rows if isinstance(rows, list) else []:
+        sources = row.get("sources") if isinstance(row, dict) else None
+        for source in sources if isinstance(sources, list) else []:
+            venue = source.get("venue") if isinstance(source, dict) else None
+            if isinstance(venue, str) and venue in counts_as:
+                source.setdefault("counts_as", counts_as[venue])
 
 
 def feed_rows(feeds: Sequence[FeedSpec]) -> list[dict[str, Any]]:

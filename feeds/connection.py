@@ -8,29 +8,34 @@ from typing import NoReturn
 
 import aiohttp
 
+from feeds.connect_budget import ConnectBudget
 from feeds.frames import told
+from feeds.http import Unanswered, fetch, retry_after_s
 from feeds.link import ConnectionLost, Link, Traffic
+from feeds.rest import Opening
 from feeds.source import Sink, Source, SourceHealth, SourceState
 from feeds.supervision import Supervision
-from feeds.venue import Venue
+from feeds.venue import Venue, VenueEndpoint
 
 _NS_PER_S = 1_000_000_000
 _LOG = logging.getLogger(__name__)
 
 
 class Connection:
-    """The one connection of a venue; it carries all pairs of `sources`."""
+    """One connection of a venue, with all pairs of `sources`; the venue's share a budget."""
 
     def __init__(
         self,
         venue: Venue,
-        ws_url: str,
+        endpoint: VenueEndpoint,
         sources: Iterable[Source],
         sink: Sink,
+        budget: ConnectBudget,
         supervision: Supervision,
     ) -> None:
         self._venue = venue
-        self._ws_url = ws_url
+        self._endpoint = endpoint
+        self._budget = budget
         self._sources = {source.symbol: source for source in sources}
         self._sink = sink
         self._supervision = supervision
@@ -78,16 +83,20 @@ class Connection:
 
     async def _live_once(self, session: aiohttp.ClientSession) -> ConnectionLost:
         try:
-            self._begin(SourceState.CONNECTING, f"connecting to {self._ws_url}")
-            socket = await self._open(session)
+            await self._afford()
+            self._begin(SourceState.CONNECTING, "asking where to connect")
+            opening = await self._opening(session)
+            self._begin(SourceState.CONNECTING, f"connecting to {self._endpoint.ws_url}")
+            socket = await self._open(session, opening.ws_url)
         except ConnectionLost as lost:
             return lost
-        _LOG.info("%s: connected to %s", self._venue.name, self._ws_url)
+        _LOG.info("%s: connected to %s", self._venue.name, self._endpoint.ws_url)
         self._begin(SourceState.SUBSCRIBING, "connected, waiting for the first price")
         try:
             await Link(
                 self._venue,
                 socket,
+                opening.ping_every_s,
                 self._sources,
                 self._sink,
                 self._traffic,
@@ -102,14 +111,42 @@ class Connection:
         finally:
             await self._close(socket)
 
+    async def _afford(self) -> None:
+        """Wait until the exchange's limit allows another connection, and count it."""
+        while wait_s := self._budget.wait_s(self._supervision.monotonic_ns()):
+            reason = f"waiting {wait_s:.1f} s: the exchange limits how often one may connect"
+            self._begin(SourceState.WAITING, reason)
+            await asyncio.sleep(wait_s)
+        self._budget.spend(self._supervision.monotonic_ns())
+
+    async def _opening(self, session: aiohttp.ClientSession) -> Opening:
+        """Return where to connect: asked of the exchange, if it wants that, each time."""
+        bootstrap, rest_url = self._venue.bootstrap, self._endpoint.rest_url
+        if bootstrap is None:
+            return Opening(self._endpoint.ws_url)
+        if rest_url is None:
+            raise ConnectionLost("no rest_url is configured, by which to ask where to connect")
+        connection_id = f"{self._supervision.rng.getrandbits(64):016x}"
+        try:
+            body = await fetch(session, rest_url, bootstrap.request, self._supervision.limits)
+            opening = bootstrap.read(body, connection_id)
+        except Unanswered as error:
+            raise ConnectionLost(f"cannot learn where to connect: {error}", error.wait_s) from None
+        except (ValueError, ArithmeticError, RecursionError) as error:
+            raise ConnectionLost(f"cannot learn where to connect: {told(error)}") from None
+        # An answer that came encrypted may not lead to a connection that is not.
+        if rest_url.startswith("https:") and not opening.ws_url.startswith("wss:"):
+            raise ConnectionLost(f"told to connect without encryption: {told(opening.ws_url)}")
+        return opening
+
     async def _open(
-        self, session: aiohttp.ClientSession
+        self, session: aiohttp.ClientSession, ws_url: str
     ) -> "aiohttp.ClientWebSocketResponse[bool]":
         limits = self._supervision.limits
         try:
             async with asyncio.timeout(limits.handshake_s):
                 return await session.ws_connect(
-                    self._ws_url,
+                    ws_url,
                     autoping=False,
                     max_msg_size=limits.frame_bytes_max,
                     timeout=aiohttp.ClientWSTimeout(ws_close=limits.close_s),
@@ -119,10 +156,11 @@ class Connection:
         except aiohttp.WSServerHandshakeError as error:
             raise ConnectionLost(
                 f"handshake refused with HTTP status {error.status}",
-                wait_s=_retry_after_s(error),
+                wait_s=retry_after_s(error.headers),
             ) from None
         except (aiohttp.ClientError, OSError, ValueError) as error:
-            raise ConnectionLost(f"cannot connect to {self._ws_url}: {told(error)}") from None
+            url = self._endpoint.ws_url
+            raise ConnectionLost(f"cannot connect to {url}: {told(error)}") from None
 
     async def _close(self, socket: "aiohttp.ClientWebSocketResponse[bool]") -> None:
         # The exchange may neither answer the close nor stop sending: the time is bounded, after
@@ -134,9 +172,3 @@ class Connection:
     def _begin(self, state: SourceState, reason: str) -> None:
         for source in self._sources.values():
             source.begin(state, reason)
-
-
-def _retry_after_s(error: aiohttp.WSServerHandshakeError) -> float:
-    """Read the seconds of a Retry-After header; a date or nonsense counts as none."""
-    text = error.headers.get("Retry-After", "") if error.headers is not None else ""
-    return int(text) if text.isascii() and text.isdigit() and len(text) < 7 else 0

@@ -1,9 +1,10 @@
 """What one frame of an exchange can mean, and the bounds on the tokens inside it.
 
-A venue's decoder turns each text frame into these and into nothing else. What it does not
+A venue's reader turns each frame into these and into nothing else. What it does not
 understand is `Undecodable`: counted, never guessed.
 """
 
+import zlib
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Annotated
@@ -15,7 +16,9 @@ from aggregation.quote import parse_decimal
 REASON_LENGTH_MAX = 200
 DIGITS_MAX = 19
 DECIMAL_LENGTH_MAX = 40
+INFLATED_BYTES_MAX = 256 * 1024
 
+_GZIP = 16 + zlib.MAX_WBITS
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MILLISECOND = timedelta(milliseconds=1)
 
@@ -30,8 +33,9 @@ UtcTime = Annotated[datetime, Meta(tz=True)]
 class Price:
     """The top of one book, scaled by 10**QUOTE_SCALE; a side that is empty is 0.
 
-    `last` is None unless that trade is as fresh as the book. `sequence` orders the frames of one
-    symbol on one connection, the exchange's time does where there is none.
+    `last` is the last trade, None if the frame does not tell; `Venue.last_is_fresh` says whether
+    it is as new as the book. `sequence` orders the frames of one symbol on one connection, the
+    exchange's time does where there is none.
     """
 
     symbol: str
@@ -59,7 +63,31 @@ class Refused:
 
 @dataclass(frozen=True, slots=True)
 class Alive:
-    """A heartbeat, a pong, or a well-formed message that carries nothing we need."""
+    """A heartbeat, a pong, or a well-formed message that carries nothing we need.
+
+    With the exchange's time, if it tells it: of the moment at which it sent this.
+    """
+
+    exchange_time_ms: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """The exchange demands an answer: this text, at once."""
+
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Greeting:
+    """The exchange is ready for subscriptions."""
+
+
+@dataclass(frozen=True, slots=True)
+class Gap:
+    """Frames of this connection went missing, by the exchange's own count."""
+
+    reason: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,9 +112,21 @@ class Undecodable:
     reason: str
 
 
-Decoded = Price | Acknowledged | Refused | Alive | Trading | Reconnect | Undecodable
+Decoded = (
+    Price
+    | Acknowledged
+    | Refused
+    | Alive
+    | Reply
+    | Greeting
+    | Gap
+    | Trading
+    | Reconnect
+    | Undecodable
+)
 
 ALIVE = Alive()
+NULL = Raw(b"null")
 
 
 def told(text: object) -> str:
@@ -128,3 +168,30 @@ def whole_text(token: str) -> int:
 def unix_ms(time: datetime) -> int:
     """Return Unix milliseconds, rounded down."""
     return (time - _EPOCH) // _MILLISECOND
+
+
+def gunzipped(frame: bytes) -> str:
+    """Return the text of one gzip member, of at most `INFLATED_BYTES_MAX` bytes of UTF-8.
+
+    Raises ValueError for anything else; never inflates more than that.
+    """
+    inflater = zlib.decompressobj(_GZIP)
+    try:
+        content = inflater.decompress(frame, INFLATED_BYTES_MAX)
+    except zlib.error as error:
+        raise ValueError(f"not gzip: {told(error)}") from None
+    if not inflater.eof:
+        raise ValueError(f"gzip that is cut off, or of more than {INFLATED_BYTES_MAX} bytes")
+    if inflater.unused_data:
+        raise ValueError("something follows the gzip data")
+    return content.decode("utf-8")
+
+
+def last_text(token: str) -> int | None:
+    """Scale the last trade from a JSON string; the empty string means that there is none."""
+    return None if token == "" else scaled_text(token)
+
+
+def last_number(token: Raw) -> int | None:
+    """Scale the last trade from a JSON number; null means that there is none."""
+    return None if bytes(token) == b"null" else scaled_number(token)

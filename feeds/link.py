@@ -13,9 +13,12 @@ from feeds.frames import (
     Acknowledged,
     Alive,
     Decoded,
+    Gap,
+    Greeting,
     Price,
     Reconnect,
     Refused,
+    Reply,
     Trading,
     Undecodable,
     told,
@@ -51,6 +54,7 @@ class Link:
         self,
         venue: Venue,
         socket: "aiohttp.ClientWebSocketResponse[bool]",
+        ping_every_s: float | None,
         sources: Mapping[str, Source],
         sink: Sink,
         traffic: Traffic,
@@ -58,6 +62,13 @@ class Link:
     ) -> None:
         self._venue = venue
         self._socket = socket
+        self._reader = venue.reader()
+        self._last_is_fresh = venue.last_is_fresh
+        self._ping_every_s = ping_every_s or (venue.ping.every_s if venue.ping else 0)
+        self._replies: list[str] = []
+        self._greeted = asyncio.Event()
+        if not venue.greets:
+            self._greeted.set()
         self._sources = sources
         self._sink = sink
         self._traffic = traffic
@@ -87,8 +98,7 @@ class Link:
         try:
             async with asyncio.TaskGroup() as tasks:
                 tasks.create_task(self._keep())
-                for subscription in self._subscriptions:
-                    await self._send(subscription.text)
+                tasks.create_task(self._subscribe())
                 while True:
                     await self._receive()
         except ExceptionGroup as group:
@@ -96,6 +106,14 @@ class Link:
             others = group.split(ConnectionLost)[1]
             raise (others or group).exceptions[0] from None
         raise AssertionError("a link ends by losing its connection")
+
+    async def _subscribe(self) -> None:
+        """Send the requests when the exchange is ready for them."""
+        await self._greeted.wait()
+        if self._venue.subscribe_after_s:
+            await asyncio.sleep(self._venue.subscribe_after_s)
+        for subscription in self._subscriptions:
+            await self._send(subscription.text)
 
     async def _send(self, text: str) -> None:
         try:
@@ -109,15 +127,15 @@ class Link:
     async def _receive(self) -> None:
         message = await self._socket.receive()
         match message.type:
-            case aiohttp.WSMsgType.TEXT:
+            case aiohttp.WSMsgType.TEXT | aiohttp.WSMsgType.BINARY:
                 self._on_frame(message.data)
+                while self._replies:
+                    await self._send(self._replies.pop(0))
             case aiohttp.WSMsgType.PING:
                 # Answered here and not by aiohttp, so that it counts as a sign of life.
                 await self._pong(message.data)
             case aiohttp.WSMsgType.PONG:
                 pass
-            case aiohttp.WSMsgType.BINARY:
-                self._fault("a binary frame", self._monotonic_ns())
             case aiohttp.WSMsgType.ERROR:
                 raise ConnectionLost(f"broken stream: {told(message.data)}")
             case _:
@@ -134,9 +152,9 @@ class Link:
         except (TimeoutError, aiohttp.ClientError, OSError) as error:
             raise ConnectionLost(f"cannot answer a ping: {told(error)}") from None
 
-    def _on_frame(self, frame: str) -> None:
+    def _on_frame(self, frame: str | bytes) -> None:
         self._traffic.frames += 1
-        for decoded in self._venue.decode(frame):
+        for decoded in self._reader.decode(frame):
             self._on_decoded(decoded)
 
     def _on_decoded(self, decoded: Decoded) -> None:
@@ -149,6 +167,12 @@ class Link:
                 self._on_refused(key, reason)
             case Trading(online, reason):
                 self._on_trading(online, reason)
+            case Reply(text):
+                self._replies.append(text)
+            case Greeting():
+                self._greeted.set()
+            case Gap(reason):
+                self._fault(reason, self._monotonic_ns())
             case Reconnect(reason):
                 raise ConnectionLost(reason)
             case Undecodable(reason):
@@ -187,7 +211,7 @@ class Link:
                 quote=source.quote,
                 bid=price.bid,
                 ask=price.ask,
-                last=price.last,
+                last=price.last if self._last_is_fresh else None,
                 scale=QUOTE_SCALE,
                 exchange_time_ms=price.exchange_time_ms,
                 sequence=price.sequence,
@@ -241,7 +265,7 @@ class Link:
             self._check_acknowledgements(now_ns)
             self._check_age(now_ns)
             ping = self._venue.ping
-            if ping is not None and _passed(self._last_ping_ns, ping.every_s, now_ns):
+            if ping is not None and _passed(self._last_ping_ns, self._ping_every_s, now_ns):
                 self._pings += 1
                 self._last_ping_ns = now_ns
                 await self._send(ping.text(self._pings))

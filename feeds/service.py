@@ -3,17 +3,18 @@
 import asyncio
 import logging
 import socket
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import NoReturn
 
 import aiohttp
 
 from aggregation.quote import RawQuote
 from aggregation.table import FeedTable
+from feeds.connect_budget import ConnectBudget
 from feeds.connection import Connection
 from feeds.source import Sink, Source, SourceHealth, SourceKey
 from feeds.supervision import Supervision
-from feeds.venue import VenueEndpoint
+from feeds.venue import Venue, VenueEndpoint
 from feeds.venues import VENUES
 
 _LOG = logging.getLogger(__name__)
@@ -43,15 +44,26 @@ class FeedService:
                 f"endpoint for unknown venue {unknown[0]!r}: known are {', '.join(VENUES)}"
             )
         self._connections = [
-            Connection(
-                VENUES[venue],
-                endpoints.get(venue, VENUES[venue].endpoint).ws_url,
-                sources,
+            connection
+            for name, sources in _sources_by_venue(table).items()
+            for connection in self._connections_of(VENUES[name], endpoints.get(name), sources)
+        ]
+
+    def _connections_of(
+        self, venue: Venue, endpoint: VenueEndpoint | None, sources: Sequence[Source]
+    ) -> Iterator[Connection]:
+        """Yield as many connections as the venue needs for all its sources."""
+        budget = ConnectBudget(venue.connect_limit)
+        most = venue.pairs_per_connection
+        for first in range(0, len(sources), most):
+            yield Connection(
+                venue,
+                endpoint or venue.endpoint,
+                sources[first : first + most],
                 self._deliver,
+                budget,
                 self._supervision,
             )
-            for venue, sources in _sources_by_venue(table).items()
-        ]
 
     async def run(self) -> NoReturn:
         """Connect to all venues and deliver quotes until cancelled."""

@@ -14,8 +14,9 @@ class Limits:
     """Bounds on what an exchange may do; durations in seconds.
 
     More than `faults_max` faulty frames (not understood, out of order, stamped in the future)
-    within `faults_window_s` end a connection. One that lived for `stable_s` is followed by the
-    next without delay. A refused subscription is tried again after `retry_refused_s`.
+    within `faults_window_s` end a connection; `answer_s` is for one by HTTP.
+    One that lived for `stable_s` is followed by the next without delay. A refused subscription is
+    tried again after `retry_refused_s`.
     """
 
     handshake_s: float = 10
@@ -27,6 +28,8 @@ class Limits:
     retry_refused_s: float = 600
     retry_after_max_s: float = 600
     frame_bytes_max: int = 256 * 1024
+    answer_s: float = 5
+    answer_bytes_max: int = 256 * 1024
     faults_max: int = 20
     faults_window_s: float = 60
     future_max_ms: int = FUTURE_STAMP_MAX_MS

@@ -1,9 +1,17 @@
-"""What one exchange is to the supervised connection: data and three small functions."""
+"""What one exchange is to the supervised connections: data and a few small functions.
+
+A venue's file says how pairs are spelled, what is sent, what each frame means and what the
+exchange demands of its clients; everything that happens over time is `connection` and `link`.
+"""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from feeds.frames import Decoded, Undecodable, told
+from feeds.rest import Bootstrap, Rest
+from feeds.symbols import Symbols
+
+_NOT_UNDERSTOOD = (ValueError, ArithmeticError, RecursionError)
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,32 +52,79 @@ class Subscription:
 
 
 @dataclass(frozen=True, slots=True)
+class ConnectLimit:
+    """How many connections an exchange lets one address open within a window, in seconds."""
+
+    connects: int
+    window_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class Reader:
+    """How the frames of one connection are read; one that keeps state belongs to one connection.
+
+    `text` and `binary` may raise ValueError, ArithmeticError or RecursionError; call `decode`.
+    Without `binary`, binary frames are not understood.
+    """
+
+    text: Callable[[str], Sequence[Decoded]]
+    binary: Callable[[bytes], Sequence[Decoded]] | None = None
+
+    def decode(self, frame: str | bytes) -> Sequence[Decoded]:
+        """Return what a frame means; whatever it holds, nothing is raised."""
+        try:
+            if isinstance(frame, str):
+                return self.text(frame)
+            if self.binary is None:
+                return (Undecodable("a binary frame"),)
+            return self.binary(frame)
+        except _NOT_UNDERSTOOD as error:
+            return (Undecodable(told(error)),)
+
+
+def stateless(
+    text: Callable[[str], Sequence[Decoded]],
+    binary: Callable[[bytes], Sequence[Decoded]] | None = None,
+) -> Callable[[], Reader]:
+    """Return a source of readers for an exchange whose frames explain themselves."""
+    reader = Reader(text, binary)
+    return lambda: reader
+
+
+@dataclass(frozen=True, slots=True)
 class Venue:
     """One exchange.
 
-    `symbol_form` spells a pair as the price frames do. `read` may raise ValueError,
-    ArithmeticError or RecursionError; call `decode`. `rotate_after_s` replaces a connection
-    before the exchange would end it.
+    `symbols` spells a pair as the price frames do; `subscribe` words the requests for some of
+    them; `reader` gives each connection its reader. `rotate_after_s` replaces a connection, with
+    an overlap, before the exchange would end it. With `greets` nothing is sent before the
+    exchange's `Greeting`, and `subscribe_after_s` later than that (or than the handshake).
+    `bootstrap` asks by HTTP where to connect, each time. A connection carries at most
+    `pairs_per_connection`; with more, the venue gets several. `last_is_fresh` says that a price
+    frame is itself a trade, so that its last price is as new as its book. `rest` is asked while
+    the WebSocket does not deliver.
     """
 
     name: str
     endpoint: VenueEndpoint
-    symbol_form: str
+    symbols: Symbols
     subscribe: Callable[[Sequence[str]], list[Subscription]]
-    read: Callable[[str], Sequence[Decoded]]
+    reader: Callable[[], Reader]
     liveness: Liveness
+    rest: Rest | None = None
     ping: Ping | None = None
     rotate_after_s: float | None = None
-    lower_case: bool = False
+    greets: bool = False
+    subscribe_after_s: float = 0
+    bootstrap: Bootstrap | None = None
+    connect_limit: ConnectLimit = ConnectLimit(30, 60)
+    pairs_per_connection: int = 100
+    last_is_fresh: bool = False
 
     def symbol(self, base: str, quote: str) -> str:
         """Return the exchange's name of a pair."""
-        spelled = self.symbol_form.format(base=base, quote=quote)
-        return spelled.lower() if self.lower_case else spelled
+        return self.symbols.spell(base, quote)
 
-    def decode(self, frame: str) -> Sequence[Decoded]:
-        """Return what a frame means; whatever it holds, nothing is raised."""
-        try:
-            return self.read(frame)
-        except (ValueError, ArithmeticError, RecursionError) as error:
-            return (Undecodable(told(error)),)
+    def decode(self, frame: str | bytes) -> Sequence[Decoded]:
+        """Return what the first frame of a connection means; nothing is raised."""
+        return self.reader().decode(frame)

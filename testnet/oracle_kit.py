@@ -232,6 +232,7 @@ def _signed(key: PrivateKey, digest: bytes) -> bytes:
 def _feed(pair: str, decimals: int) -> FeedSpec:
     base, _, quote = pair.partition("/")
     sources = tuple(
-        SourceSpec(venue, base, quote, 10, 5_000) for venue in ("coinbase", "kraken", "gemini")
+        SourceSpec(venue, base, quote, 10, 5_000)
+        for venue in ("coinbase_exchange", "kraken", "gemini")
     )
     return FeedSpec(base, quote, decimals, 1, 2, 5_000, 1_000, 60_000, sources)

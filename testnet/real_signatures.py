@@ -169,7 +169,7 @@ def _members(n: int) -> tuple[Member, ...]:
 
 def real_setting(n: int, timing: Timing, faulty: frozenset[int] = frozenset()) -> Setting:
     """Return a first epoch of n members over one feed."""
-    venues = ("coinbase", "kraken", "bitstamp", "gemini")
+    venues = ("coinbase_exchange", "kraken", "bitstamp", "gemini")
     sources = tuple(SourceSpec(venue, "BTC", "USD", 10, 5_000) for venue in venues)
     table = FeedTable((FeedSpec("BTC", "USD", 8, 1, 3, 1_000, 1_000, 30_000, sources),))
     configuration = Configuration(_members(n), table.digest(), timing, 2**60)

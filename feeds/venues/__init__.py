@@ -6,11 +6,11 @@ from types import MappingProxyType
 from feeds.venue import Venue
 from feeds.venues.binance import BINANCE
 from feeds.venues.bitstamp import BITSTAMP
-from feeds.venues.coinbase import COINBASE
+from feeds.venues.coinbase_exchange import COINBASE_EXCHANGE
 from feeds.venues.gemini import GEMINI
 from feeds.venues.kraken import KRAKEN
 from feeds.venues.okx import OKX
 
 VENUES: Mapping[str, Venue] = MappingProxyType(
-    {venue.name: venue for venue in (BINANCE, BITSTAMP, COINBASE, GEMINI, KRAKEN, OKX)}
+    {venue.name: venue for venue in (BINANCE, BITSTAMP, COINBASE_EXCHANGE, GEMINI, KRAKEN, OKX)}
 )

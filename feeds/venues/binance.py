@@ -21,7 +21,16 @@ from feeds.frames import (
     scaled_text,
     told,
 )
-from feeds.venue import Liveness, Subscription, Venue, VenueEndpoint
+from feeds.rest import Rest, get
+from feeds.symbols import joined
+from feeds.venue import (
+    ConnectLimit,
+    Liveness,
+    Subscription,
+    Venue,
+    VenueEndpoint,
+    stateless,
+)
 
 _REQUEST_ID = 1
 _HOUR_S = 3600
@@ -49,8 +58,15 @@ class _BookTicker(Struct, frozen=True):
     a: str
 
 
+class _RestTicker(Struct, frozen=True):
+    symbol: str
+    bidPrice: str
+    askPrice: str
+
+
 _KIND = Decoder(_Kind)
 _BOOK_TICKER = Decoder(_BookTicker)
+_REST_TICKER = Decoder(_RestTicker)
 
 
 def _subscribe(symbols: Sequence[str]) -> list[Subscription]:
@@ -91,12 +107,22 @@ def _event(kind: _Kind, text: str) -> Decoded:
     return ALIVE
 
 
+def _read_rest(body: bytes, _symbols: Sequence[str]) -> Sequence[Price]:
+    ticker = _REST_TICKER.decode(body)
+    return (
+        Price(ticker.symbol, bid=scaled_text(ticker.bidPrice), ask=scaled_text(ticker.askPrice)),
+    )
+
+
 BINANCE = Venue(
     name="binance",
     endpoint=VenueEndpoint("wss://stream.binance.com:9443/ws", "https://api.binance.com"),
-    symbol_form="{base}{quote}",
+    symbols=joined(),
     subscribe=_subscribe,
-    read=_read,
+    reader=stateless(_read),
     liveness=Liveness(any_frame_s=25, price_s=30),
+    # Weight 2 of 6,000 a minute; 300 connects in 5 minutes.
+    rest=Rest(lambda symbols: get("/api/v3/ticker/bookTicker", symbol=symbols[0]), _read_rest, 0.5),
     rotate_after_s=23 * _HOUR_S,
+    connect_limit=ConnectLimit(150, 300),
 )

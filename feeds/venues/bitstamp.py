@@ -11,25 +11,28 @@ from msgspec.json import Decoder, encode
 
 from feeds.frames import (
     ALIVE,
+    NULL,
     Acknowledged,
     Decoded,
     Price,
     Reconnect,
     Refused,
+    last_text,
     scaled_text,
     told,
     whole_text,
 )
-from feeds.venue import Liveness, Ping, Subscription, Venue, VenueEndpoint
+from feeds.rest import Rest, get
+from feeds.symbols import joined
+from feeds.venue import Liveness, Ping, Subscription, Venue, VenueEndpoint, stateless
 
 _CHANNEL = "order_book_"
-_NO_DATA = Raw(b"null")
 
 
 class _Frame(Struct, frozen=True):
     event: str
     channel: str = ""
-    data: Raw = _NO_DATA
+    data: Raw = NULL
 
 
 class _Book(Struct, frozen=True):
@@ -42,9 +45,17 @@ class _Error(Struct, frozen=True):
     message: str = ""
 
 
+class _RestTicker(Struct, frozen=True):
+    timestamp: str
+    bid: str
+    ask: str
+    last: str = ""
+
+
 _FRAME = Decoder(_Frame)
 _BOOK = Decoder(_Book)
 _ERROR = Decoder(_Error)
+_REST_TICKER = Decoder(_RestTicker)
 
 
 def _subscribe(symbols: Sequence[str]) -> list[Subscription]:
@@ -81,13 +92,28 @@ def _read(frame: str) -> Sequence[Decoded]:
             return (ALIVE,)
 
 
+def _read_rest(body: bytes, symbols: Sequence[str]) -> Sequence[Price]:
+    ticker = _REST_TICKER.decode(body)
+    price = Price(
+        symbol=symbols[0],
+        bid=scaled_text(ticker.bid),
+        ask=scaled_text(ticker.ask),
+        last=last_text(ticker.last),
+        exchange_time_ms=whole_text(ticker.timestamp) * 1000,
+    )
+    return (price,)
+
+
 BITSTAMP = Venue(
     name="bitstamp",
     endpoint=VenueEndpoint("wss://ws.bitstamp.net", "https://www.bitstamp.net"),
-    symbol_form="{base}{quote}",
-    lower_case=True,
+    symbols=joined(lower_case=True),
     subscribe=_subscribe,
-    read=_read,
+    reader=stateless(_read),
     liveness=Liveness(any_frame_s=25, price_s=30),
+    # 10,000 requests in 10 minutes; its times are whole seconds.
+    rest=Rest(
+        lambda symbols: get(f"/api/v2/ticker/{symbols[0]}/"), _read_rest, 0.5, time_step_ms=1000
+    ),
     ping=Ping(10, lambda _count: '{"event":"bts:heartbeat"}'),
 )

@@ -1,7 +1,8 @@
 """Gemini, the WebSocket API of 2025: `<symbol>@bookTicker`.
 
 https://developer.gemini.com/websocket/streams. Times are in nanoseconds; the update id orders
-frames; an empty side is an empty string. The last trade `c` is left aside: its age is not told.
+frames; an empty side is an empty string. How old the last trade `c` is, is not told. Some pairs
+are quoted in the exchange's own dollar: `btcgusd` is not `btcusd`.
 """
 
 from collections.abc import Sequence
@@ -15,10 +16,13 @@ from feeds.frames import (
     Price,
     Refused,
     WholeNumber,
+    last_text,
     scaled_text,
     told,
 )
-from feeds.venue import Liveness, Ping, Subscription, Venue, VenueEndpoint
+from feeds.rest import Rest, get
+from feeds.symbols import QUOTES, Pair, Symbols, joined
+from feeds.venue import Liveness, Ping, Subscription, Venue, VenueEndpoint, stateless
 
 _STATUS_OK = 200
 _FIRST_PING_ID = 1_000_000
@@ -41,10 +45,29 @@ class _BookTicker(Struct, frozen=True):
     s: str
     b: str
     a: str
+    c: str = ""
+
+
+class _Volume(Struct, frozen=True):
+    timestamp: WholeNumber
+
+
+class _RestTicker(Struct, frozen=True):
+    bid: str
+    ask: str
+    volume: _Volume
+    last: str = ""
 
 
 _KIND = Decoder(_Kind)
 _BOOK_TICKER = Decoder(_BookTicker)
+_REST_TICKER = Decoder(_RestTicker)
+_JOINED = joined(lower_case=True, quotes=(*QUOTES, "GUSD"))
+
+
+def _pair(symbol: str) -> Pair:
+    # The one currency whose name makes a dollar pair look like one in Gemini's dollar.
+    return ("PAXG", "USD") if symbol.lower() == "paxgusd" else _JOINED.pair(symbol)
 
 
 def _subscribe(symbols: Sequence[str]) -> list[Subscription]:
@@ -68,6 +91,7 @@ def _read(frame: str) -> Sequence[Decoded]:
             symbol=ticker.s.lower(),
             bid=scaled_text(ticker.b),
             ask=scaled_text(ticker.a),
+            last=last_text(ticker.c),
             exchange_time_ms=ticker.E // 1_000_000,
             sequence=ticker.u,
         )
@@ -81,6 +105,18 @@ def _read(frame: str) -> Sequence[Decoded]:
     return (Acknowledged(key),)
 
 
+def _read_rest(body: bytes, symbols: Sequence[str]) -> Sequence[Price]:
+    ticker = _REST_TICKER.decode(body)
+    price = Price(
+        symbol=symbols[0],
+        bid=scaled_text(ticker.bid),
+        ask=scaled_text(ticker.ask),
+        last=last_text(ticker.last),
+        exchange_time_ms=ticker.volume.timestamp,
+    )
+    return (price,)
+
+
 def _ping(count: int) -> str:
     return f'{{"id":{_FIRST_PING_ID + count},"method":"ping"}}'
 
@@ -88,10 +124,11 @@ def _ping(count: int) -> str:
 GEMINI = Venue(
     name="gemini",
     endpoint=VenueEndpoint("wss://ws.gemini.com", "https://api.gemini.com"),
-    symbol_form="{base}{quote}",
-    lower_case=True,
+    symbols=Symbols(_JOINED.spell, _pair),
     subscribe=_subscribe,
-    read=_read,
+    reader=stateless(_read),
     liveness=Liveness(any_frame_s=25, price_s=60),
+    # 120 requests a minute. The ticker of version 2 tells no time.
+    rest=Rest(lambda symbols: get(f"/v1/pubticker/{symbols[0]}"), _read_rest, 1),
     ping=Ping(10, _ping),
 )

@@ -19,11 +19,22 @@ from feeds.frames import (
     Reconnect,
     Refused,
     WholeNumber,
+    last_text,
     scaled_text,
     told,
     whole_text,
 )
-from feeds.venue import Liveness, Ping, Subscription, Venue, VenueEndpoint
+from feeds.rest import Rest, get
+from feeds.symbols import separated
+from feeds.venue import (
+    ConnectLimit,
+    Liveness,
+    Ping,
+    Subscription,
+    Venue,
+    VenueEndpoint,
+    stateless,
+)
 
 _CHANNEL = "bbo-tbt"
 _CODE_SERVICE_UPGRADE = "64008"
@@ -50,7 +61,22 @@ class _Frame(Struct, frozen=True):
     msg: str = ""
 
 
+class _RestTicker(Struct, frozen=True):
+    instId: str
+    bidPx: str
+    askPx: str
+    ts: str
+    last: str = ""
+
+
+class _RestAnswer(Struct, frozen=True):
+    code: str
+    msg: str = ""
+    data: list[_RestTicker] = []
+
+
 _FRAME = Decoder(_Frame)
+_REST_ANSWER = Decoder(_RestAnswer)
 
 
 def _subscribe(symbols: Sequence[str]) -> list[Subscription]:
@@ -98,12 +124,32 @@ def _read(frame: str) -> Sequence[Decoded]:
             return (ALIVE,)
 
 
+def _read_rest(body: bytes, _symbols: Sequence[str]) -> Sequence[Price]:
+    answer = _REST_ANSWER.decode(body)
+    if answer.code != "0":
+        raise ValueError(f"the exchange says {told(f'{answer.code} {answer.msg}')}")
+    return [
+        Price(
+            symbol=ticker.instId,
+            bid=scaled_text(ticker.bidPx),
+            ask=scaled_text(ticker.askPx),
+            last=last_text(ticker.last),
+            exchange_time_ms=whole_text(ticker.ts),
+        )
+        for ticker in answer.data
+    ]
+
+
 OKX = Venue(
     name="okx",
     endpoint=VenueEndpoint("wss://ws.okx.com:8443/ws/v5/public", "https://www.okx.com"),
-    symbol_form="{base}-{quote}",
+    symbols=separated("-"),
     subscribe=_subscribe,
-    read=_read,
+    reader=stateless(_read),
     liveness=Liveness(any_frame_s=25, price_s=30),
+    # 20 requests in 2 seconds.
+    rest=Rest(lambda symbols: get("/api/v5/market/ticker", instId=symbols[0]), _read_rest, 0.5),
     ping=Ping(10, lambda _count: "ping"),
+    # Three connects a second, and bursts should not take them all.
+    connect_limit=ConnectLimit(2, 1),
 )

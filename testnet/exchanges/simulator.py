@@ -11,7 +11,7 @@ from aiohttp import web
 
 from testnet.exchanges.binance import Binance
 from testnet.exchanges.bitstamp import Bitstamp
-from testnet.exchanges.coinbase import Coinbase
+from testnet.exchanges.coinbase_exchange import CoinbaseExchange
 from testnet.exchanges.faults import Fault, Kind
 from testnet.exchanges.gemini import Gemini
 from testnet.exchanges.kraken import Kraken
@@ -20,7 +20,8 @@ from testnet.exchanges.server import Venue, json_response
 from testnet.market import Market
 
 VENUES: dict[str, type[Venue]] = {
-    venue.profile.venue: venue for venue in (Coinbase, Kraken, Bitstamp, Gemini, Binance, Okx)
+    venue.profile.venue: venue
+    for venue in (CoinbaseExchange, Kraken, Bitstamp, Gemini, Binance, Okx)
 }
 """Every exchange that can be simulated, by name."""
 

@@ -1,4 +1,4 @@
-"""What a member's observation warns of: its sources, their agreement, the pegs, the price's path."""
+"""What a member warns of: its sources, their agreement, the pegs, the price's path."""
 
 from dataclasses import replace
 

@@ -90,7 +90,8 @@ WRONG: list[tuple[tuple[FeedSpec, ...], str]] = [
     ),
     ((replace(BITCOIN, sources=BITCOIN.sources * 2), TETHER), "a source stands in it twice"),
     ((with_source(venue="Kraken!"), TETHER), "a venue is"),
-    ((with_source(venue="k" * 17), TETHER), "a venue is"),
+    ((with_source(venue="k" * 33), TETHER), "a venue is"),
+    ((with_source(counts_as="Kraken!"), TETHER), "counts_as is no venue's name"),
     ((with_source(base="ETH"), TETHER), "prices ETH, not BTC"),
     ((with_source(quote="usd"), TETHER), "currency"),
     ((with_source(weight=0), TETHER), "weight must be"),
@@ -150,7 +151,7 @@ def variants() -> list[FeedSpec]:
 def test_the_digest_covers_every_parameter() -> None:
     records = [feed_record(feed) for feed in (BITCOIN, *variants())]
     assert all(len(record) == 96 for record in records)
-    assert len(set(records)) == len(records) == 43
+    assert len(set(records)) == len(records) == 44
 
 
 def test_the_digest_covers_order_and_count() -> None:

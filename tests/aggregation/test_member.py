@@ -142,3 +142,13 @@ def test_an_outlier_is_taken_back_at_half_the_distance() -> None:
     assert not fresh[0].outliers
     before = member_prices(TABLE, quotes(flat(30_000, 30_010, 29_990, 30_005, 31_000)), 0)
     assert member_prices(TABLE, nearer, 0, before=before)[0].outliers == {("lmax", "BTC", "USD")}
+
+
+def test_two_streams_of_one_venue_share_its_cap_and_count_once() -> None:
+    twin = replace(FEED.sources[0], counts_as="coinbase")
+    feed = replace(FEED, sources=(twin, *FEED.sources[1:]))
+    table = FeedTable((replace(feed, minimum_native_venues=4, venue_cap_ppm=250_000),))
+    made = price(flat(10_000, 10_000, 30_000, 40_000, 50_000), table)
+    weights = {one.source.venue: one.weight for one in made.used}
+    assert weights["bitstamp"] + weights["coinbase"] == weights["kraken"]
+    assert price(flat(10_000, 10_000, 30_000, 40_000), table).shortage is Shortage.TOO_FEW_NATIVE

@@ -1,4 +1,4 @@
-"""The threshold of the deviation push follows the volatility and never exceeds what is published."""
+"""The deviation push follows the volatility and never exceeds what is published."""
 
 from dataclasses import replace
 

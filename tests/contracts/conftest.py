@@ -42,7 +42,7 @@ WORDS = PAIRS + 32768
 
 
 def feed_table(count: int = 4) -> FeedTable:
-    venues = ("coinbase", "kraken", "gemini")
+    venues = ("coinbase_exchange", "kraken", "gemini")
     return FeedTable(
         tuple(
             FeedSpec(

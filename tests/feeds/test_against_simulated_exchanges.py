@@ -26,7 +26,7 @@ ONE = 10**12
 PPM = 1_000_000
 NEAR_PPM = 1_500
 
-TELL_THE_BOOK_AT_ONCE = ("coinbase", "kraken", "bitstamp", "okx")
+TELL_THE_BOOK_AT_ONCE = ("coinbase_exchange", "kraken", "bitstamp", "okx")
 """A new subscription begins with the book at these."""
 
 KEYS = {source.key for feed in load_catalogue().feeds for source in feed.sources}
@@ -102,7 +102,7 @@ def test_every_source_of_the_catalogue_delivers_near_the_market_s_middle() -> No
             for (venue, _, _), quote in held.quotes.items():
                 assert 0 < quote.bid < quote.ask
                 assert (quote.exchange_time_ms is None) == (venue == "binance")
-                assert (quote.last is not None) == (venue == "coinbase")
+                assert (quote.last is not None) == (venue == "coinbase_exchange")
                 assert (quote.sequence is None) == (venue in ("kraken", "bitstamp"))
 
     asyncio.run(main())

@@ -33,7 +33,7 @@ def test_the_shipped_catalogue_prices_the_four_feeds() -> None:
 def test_the_sources_are_those_books_that_the_exchanges_have() -> None:
     for feed in load_catalogue().feeds:
         quotes = {source.venue: source.quote for source in feed.sources}
-        usd = dict.fromkeys(("coinbase", "kraken", "bitstamp", "gemini"), "USD")
+        usd = dict.fromkeys(("coinbase_exchange", "kraken", "bitstamp", "gemini"), "USD")
         usdt = {} if feed.base == "USDT" else dict.fromkeys(("binance", "okx"), "USDT")
         assert quotes == usd | usdt
 
@@ -79,7 +79,7 @@ REFUSED: list[tuple[object, str]] = [
     (changed(breaker={"sigma": 1}), r"\(BTC/USD\), breaker: unknown entry 'sigma'"),
     (source(venue="krakn"), r"feed 0 \(BTC/USD\): unknown venue 'krakn'; use one of binance,"),
     (source(weights=1), r"feed 0 \(BTC/USD\), source 1: unknown entry 'weights'"),
-    (source(weight=0), r"feed 0 \(BTC/USD\): source coinbase/BTC/USD: weight must be"),
+    (source(weight=0), r"feed 0 \(BTC/USD\): source coinbase_exchange/BTC/USD: weight must be"),
     (source(quote="EUR"), r"needs the feed EUR/USD, which is not in the table"),
     (source(base="ETH"), r"prices ETH, not BTC"),
     (rows() + rows()[:1], r"feed 4 \(BTC/USD\): the pair stands in the table twice"),
@@ -99,7 +99,14 @@ def test_an_unusable_table_is_refused_by_place_and_remedy(given_rows: object, sa
     [
         (b"[[feeds]\n", "not valid TOML.*line 1.*correct that place"),
         (b"\xff\xfe", "not UTF-8 text; name a catalogue file"),
-        (b"[network]\n", r"unknown entry 'network'; only \[\[feeds\]\] tables"),
+        (b"[network]\n", r"unknown entry 'network'; only \[\[feeds\]\] and \[counts_as\]"),
+        (b"[counts_as]\nbinance = 7\n", "\\[counts_as\\] holds lines such as"),
+        (b'[counts_as]\nkrakn = "okx"\n', "\\[counts_as\\] names the unknown venue 'krakn'; use"),
+        (b'[counts_as]\nokx = "krakn"\n', "\\[counts_as\\] names the unknown venue 'krakn'; use"),
+        (
+            b'[counts_as]\nokx = "kraken"\nkraken = "gemini"\n',
+            r"\[counts_as\] okx: kraken itself counts",
+        ),
         (b"", "no feeds"),
         (b"# " + b"x" * 4 * 1024 * 1024, "larger than"),
     ],
@@ -143,3 +150,11 @@ json_values: st.SearchStrategy[Any] = st.recursive(
 def test_any_rows_give_a_table_or_a_value_error(value: Any) -> None:
     with pytest.raises(ValueError, match=r"^here: "):
         feed_table(value, "here")
+
+
+def test_a_venue_can_count_as_another_in_all_feeds(tmp_path: Path) -> None:
+    path = tmp_path / "feeds.toml"
+    path.write_text('[counts_as]\ngemini = "kraken"\n' + DEFAULT_PATH.read_text())
+    sources = [source for feed in load_catalogue(path).feeds for source in feed.sources]
+    assert {s.house for s in sources if s.venue == "gemini"} == {"kraken"}
+    assert all(s.house == s.venue for s in sources if s.venue != "gemini")

@@ -5,6 +5,7 @@ import pytest
 from feeds.frames import (
     ALIVE,
     Acknowledged,
+    Alive,
     Decoded,
     Price,
     Reconnect,
@@ -48,7 +49,7 @@ OKX_TOP = (
 
 TABLE: list[tuple[str, str, list[Decoded]]] = [
     (
-        "coinbase",
+        "coinbase_exchange",
         COINBASE_TICKER,
         [
             Price(
@@ -62,30 +63,30 @@ TABLE: list[tuple[str, str, list[Decoded]]] = [
         ],
     ),
     (
-        "coinbase",
+        "coinbase_exchange",
         '{"type":"subscriptions","channels":[{"name":"ticker","product_ids":["BTC-USD","ETH-USD"],'
         '"account_ids":null},{"name":"heartbeat","product_ids":["BTC-USD","ETH-USD"]}]}',
         [Acknowledged("BTC-USD"), Acknowledged("ETH-USD")],
     ),
-    ("coinbase", '{"type":"subscriptions","channels":[]}', [ALIVE]),
+    ("coinbase_exchange", '{"type":"subscriptions","channels":[]}', [ALIVE]),
     (
-        "coinbase",
+        "coinbase_exchange",
         '{"type":"heartbeat","last_trade_id":1,"product_id":"BTC-USD","sequence":2,'
         '"time":"2026-09-30T01:34:19.000000Z"}',
-        [ALIVE],
+        [Alive(1790732059000)],
     ),
     (
-        "coinbase",
+        "coinbase_exchange",
         '{"type":"error","message":"Failed to subscribe",'
         '"reason":"ETH-XYZ is not a valid product"}',
         [Refused("ETH-XYZ", "Failed to subscribe: ETH-XYZ is not a valid product")],
     ),
     (
-        "coinbase",
+        "coinbase_exchange",
         '{"type":"error","message":"ErrSlowConsume"}',
         [Refused(None, "ErrSlowConsume: ")],
     ),
-    ("coinbase", '{"type":"a kind of next year"}', [ALIVE]),
+    ("coinbase_exchange", '{"type":"a kind of next year"}', [ALIVE]),
     (
         "kraken",
         KRAKEN_TICKER,
@@ -94,6 +95,7 @@ TABLE: list[tuple[str, str, list[Decoded]]] = [
                 "BTC/USD",
                 bid=632977 * UNIT // 10,
                 ask=632978 * UNIT // 10,
+                last=632978 * UNIT // 10,
                 exchange_time_ms=1786562942066,
             )
         ],
@@ -123,7 +125,12 @@ TABLE: list[tuple[str, str, list[Decoded]]] = [
         '"success":false,"symbol":"XXX/USD"}',
         [Refused("XXX/USD", "Currency pair not supported XXX/USD")],
     ),
-    ("kraken", '{"method":"pong","req_id":1001,"time_in":"x","time_out":"y"}', [ALIVE]),
+    (
+        "kraken",
+        '{"method":"pong","req_id":1001,"time_in":"2026-08-12T19:29:02.0Z",'
+        '"time_out":"2026-08-12T19:29:02.1Z"}',
+        [Alive(1786562942100)],
+    ),
     (
         "bitstamp",
         BITSTAMP_BOOK,
@@ -170,6 +177,7 @@ TABLE: list[tuple[str, str, list[Decoded]]] = [
                 "xrpgusd",
                 bid=10614900 * UNIT // 10**7,
                 ask=10615000 * UNIT // 10**7,
+                last=10612500 * UNIT // 10**7,
                 exchange_time_ms=1783981140076,
                 sequence=1764549594389752,
             )
@@ -267,18 +275,18 @@ def test_a_frame_means_what_the_exchange_says(
 
 
 BROKEN = [
-    ("coinbase", COINBASE_TICKER.replace('"17165.15"', "17165.15")),
-    ("coinbase", COINBASE_TICKER.replace('"17165.15"', '"-17165.15"')),
-    ("coinbase", COINBASE_TICKER.replace('"17165.15"', '"NaN"')),
-    ("coinbase", COINBASE_TICKER.replace('"17165.15"', '"1e99"')),
-    ("coinbase", COINBASE_TICKER.replace('"17165.15"', '"17165,15"')),
-    ("coinbase", COINBASE_TICKER.replace("50978628538", "-1")),
-    ("coinbase", COINBASE_TICKER.replace("50978628538", "9223372036854775808")),
-    ("coinbase", COINBASE_TICKER.replace("50978628538", "1.5")),
-    ("coinbase", COINBASE_TICKER.replace("00:00:00.122581Z", "00:00:00.122581")),
-    ("coinbase", COINBASE_TICKER.replace("2022-12-01", "2022-13-01")),
-    ("coinbase", '{"type":"ticker"}'),
-    ("coinbase", '{"type":7}'),
+    ("coinbase_exchange", COINBASE_TICKER.replace('"17165.15"', "17165.15")),
+    ("coinbase_exchange", COINBASE_TICKER.replace('"17165.15"', '"-17165.15"')),
+    ("coinbase_exchange", COINBASE_TICKER.replace('"17165.15"', '"NaN"')),
+    ("coinbase_exchange", COINBASE_TICKER.replace('"17165.15"', '"1e99"')),
+    ("coinbase_exchange", COINBASE_TICKER.replace('"17165.15"', '"17165,15"')),
+    ("coinbase_exchange", COINBASE_TICKER.replace("50978628538", "-1")),
+    ("coinbase_exchange", COINBASE_TICKER.replace("50978628538", "9223372036854775808")),
+    ("coinbase_exchange", COINBASE_TICKER.replace("50978628538", "1.5")),
+    ("coinbase_exchange", COINBASE_TICKER.replace("00:00:00.122581Z", "00:00:00.122581")),
+    ("coinbase_exchange", COINBASE_TICKER.replace("2022-12-01", "2022-13-01")),
+    ("coinbase_exchange", '{"type":"ticker"}'),
+    ("coinbase_exchange", '{"type":7}'),
     ("kraken", KRAKEN_TICKER.replace('"bid":63297.7', '"bid":"63297.7"')),
     ("kraken", KRAKEN_TICKER.replace('"bid":63297.7', '"bid":null')),
     ("kraken", KRAKEN_TICKER.replace('"bid":63297.7', '"bid":-1')),

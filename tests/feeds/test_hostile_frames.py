@@ -12,16 +12,22 @@ from hypothesis.strategies import SearchStrategy
 from feeds.frames import (
     Acknowledged,
     Alive,
+    Gap,
+    Greeting,
     Price,
     Reconnect,
     Refused,
+    Reply,
     Trading,
     Undecodable,
     told,
 )
 from feeds.venues import VENUES
 
-TYPES = (Acknowledged, Alive, Price, Reconnect, Refused, Trading, Undecodable)
+TYPES = (
+    *(Acknowledged, Alive, Gap, Greeting, Price, Reconnect, Refused, Reply, Trading),
+    Undecodable,
+)
 VENUE_NAMES = sorted(VENUES)
 
 WORDS = [

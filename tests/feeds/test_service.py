@@ -18,10 +18,12 @@ from feeds.source import SourceState
 from feeds.supervision import Limits, Supervision
 from feeds.venue import VenueEndpoint
 
+DOWN = ("coinbase_exchange", "kraken", "gemini")
+
 
 def table() -> FeedTable:
-    usd = [SourceSpec(venue, "USDT", "USD", 1, 5000) for venue in ("coinbase", "kraken", "gemini")]
-    bitcoin = [SourceSpec(venue, "BTC", "USD", 1, 5000) for venue in ("coinbase", "kraken")]
+    usd = [SourceSpec(venue, "USDT", "USD", 1, 5000) for venue in DOWN]
+    bitcoin = [SourceSpec(venue, "BTC", "USD", 1, 5000) for venue in DOWN[:2]]
     binance = SourceSpec("binance", "BTC", "USDT", 1, 7000)
     return FeedTable(
         (
@@ -59,7 +61,7 @@ async def flooding_binance(count: int) -> AsyncIterator[str]:
 
 def endpoints(binance_url: str) -> dict[str, VenueEndpoint]:
     # Nobody listens on port 1: the other venues stay down, which must not matter.
-    down = {v: VenueEndpoint("ws://127.0.0.1:1/") for v in ("coinbase", "kraken", "gemini")}
+    down = {v: VenueEndpoint("ws://127.0.0.1:1/") for v in DOWN}
     return {**down, "binance": VenueEndpoint(binance_url)}
 
 
@@ -98,8 +100,8 @@ def test_every_quote_of_a_flood_arrives_in_order() -> None:
             health = {(one.venue, one.base): one for one in await asyncio.to_thread(service.health)}
             assert set(health) == {
                 ("binance", "BTC"),
-                ("coinbase", "BTC"),
-                ("coinbase", "USDT"),
+                ("coinbase_exchange", "BTC"),
+                ("coinbase_exchange", "USDT"),
                 ("gemini", "USDT"),
                 ("kraken", "BTC"),
                 ("kraken", "USDT"),

@@ -7,7 +7,7 @@ import pytest
 from feeds.venues import VENUES
 
 REQUESTS = {
-    "coinbase": [
+    "coinbase_exchange": [
         {
             "type": "subscribe",
             "product_ids": [product],

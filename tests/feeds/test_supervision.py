@@ -13,11 +13,12 @@ from aiohttp import web
 
 from aggregation.quote import RawQuote
 from feeds.backoff import Backoff
+from feeds.connect_budget import ConnectBudget
 from feeds.connection import Connection
 from feeds.frames import Decoded
 from feeds.source import Source, SourceHealth, SourceState
 from feeds.supervision import Limits, Supervision
-from feeds.venue import Liveness, Ping, Venue
+from feeds.venue import ConnectLimit, Liveness, Ping, Venue, VenueEndpoint, stateless
 from feeds.venues import VENUES
 
 UNIT = 10**12
@@ -30,6 +31,7 @@ LIMITS = Limits(
     backoff=Backoff(base_s=0.001, cap_s=0.01),
 )
 PATIENT = Liveness(any_frame_s=60, price_s=60)
+UNLIMITED = ConnectLimit(10_000, 0.001)
 NOW_MS = 1_786_562_942_066
 
 Socket = web.WebSocketResponse
@@ -119,7 +121,8 @@ async def supervised(
     taken: list[RawQuote] = []
     sources = [Source(base, quote, venue.symbol(base, quote), 5000) for base, quote in pairs]
     supervision = Supervision(limits=limits, unix_ms=lambda: NOW_MS, rng=Random(7))
-    connection = Connection(venue, url, sources, taken.append, supervision)
+    budget = ConnectBudget(venue.connect_limit)
+    connection = Connection(venue, VenueEndpoint(url), sources, taken.append, budget, supervision)
     async with aiohttp.ClientSession() as session:
         task = asyncio.create_task(connection.run(session))
         try:
@@ -132,7 +135,12 @@ async def supervised(
 
 
 def binance(liveness: Liveness = PATIENT, rotate_after_s: float | None = None) -> Venue:
-    return replace(VENUES["binance"], liveness=liveness, rotate_after_s=rotate_after_s)
+    return replace(
+        VENUES["binance"],
+        liveness=liveness,
+        rotate_after_s=rotate_after_s,
+        connect_limit=UNLIMITED,
+    )
 
 
 def book(sequence: int, bid: str = "100.5", symbol: str = "BTCUSDT") -> str:
@@ -366,7 +374,7 @@ def kraken_ticker(time: str, bid: str) -> str:
     )
 
 
-KRAKEN = replace(VENUES["kraken"], liveness=PATIENT)
+KRAKEN = replace(VENUES["kraken"], liveness=PATIENT, connect_limit=UNLIMITED)
 BTC_USD = (("BTC", "USD"),)
 
 
@@ -615,7 +623,7 @@ def test_a_fault_of_ours_costs_a_connection_and_no_more(caplog: pytest.LogCaptur
         await accept(socket)
         await socket.receive()
 
-    venue = replace(binance(), read=faulty)
+    venue = replace(binance(), reader=stateless(faulty))
     with recorded_errors(caplog):
         lost_for(venue, script, "unexpected fault in this node: KeyError")
 

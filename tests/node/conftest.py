@@ -26,7 +26,7 @@ GENESIS_MS = 1_700_000_000_000
 ORDER = 0x73EDA753299D7D483339D80809A1D80553BDA402FFFE5BFEFFFFFFFF00000001
 """The order of the groups of BLS12-381."""
 
-VENUES = ("coinbase", "kraken", "bitstamp", "gemini")
+VENUES = ("coinbase_exchange", "kraken", "bitstamp", "gemini")
 
 
 def feed(base: str) -> FeedSpec:

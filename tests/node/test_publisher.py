@@ -44,7 +44,9 @@ class Founders:
     """A committee of one: its certificates are as good as any, and its Oracle deploys fast."""
 
     def feed(self, base: str) -> FeedSpec:
-        sources = tuple(SourceSpec(v, base, "USD", 10, 5_000) for v in ("coinbase", "kraken"))
+        sources = tuple(
+            SourceSpec(v, base, "USD", 10, 5_000) for v in ("coinbase_exchange", "kraken")
+        )
         return FeedSpec(base, "USD", 7, 1, 2, 5_000, 1_000, 30_000, sources)
 
     @cached_property

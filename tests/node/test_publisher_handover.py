@@ -58,7 +58,7 @@ class Committee:
 
     @cached_property
     def table(self) -> FeedTable:
-        venues = ("coinbase", "kraken")
+        venues = ("coinbase_exchange", "kraken")
         return FeedTable(
             tuple(
                 FeedSpec(

@@ -22,7 +22,7 @@ from testnet.market import Market
 
 PATIENCE_S = 20
 SUBSCRIPTIONS: dict[str, object] = {
-    "coinbase": {
+    "coinbase_exchange": {
         "type": "subscribe",
         "product_ids": ["BTC-USD"],
         "channels": ["ticker", "heartbeat"],
@@ -43,7 +43,7 @@ PINGS: dict[str, tuple[str, str]] = {
     "okx": ("ping", "pong"),
 }
 REST = {
-    "coinbase": "/products/BTC-USD/ticker",
+    "coinbase_exchange": "/products/BTC-USD/ticker",
     "kraken": "/0/public/Ticker?pair=XBTUSD",
     "bitstamp": "/api/v2/ticker/btcusd/",
     "gemini": "/v2/ticker/btcusd",
@@ -150,7 +150,7 @@ def test_a_silent_freeze_stops_quotes_but_not_the_connection() -> None:
             with pytest.raises(TimeoutError):
                 async with asyncio.timeout(0.3):
                     await next_quote(ws)
-            if name == "coinbase":
+            if name == "coinbase_exchange":
                 async with bench.connect(name) as other:
                     await other.send_json(SUBSCRIPTIONS[name])
                     while '"heartbeat"' not in await other.receive_str():
@@ -212,7 +212,7 @@ def test_a_disconnect_drops_and_refuses_until_it_ends(notice: bool) -> None:
             for word in ("request_reconnect", "serverShutdown", "64008", "maintenance")
             if heard
         )
-        assert told == (notice and name not in ("coinbase", "gemini"))
+        assert told == (notice and name not in ("coinbase_exchange", "gemini"))
         with pytest.raises(aiohttp.ClientError):
             await bench.connect(name)
         with pytest.raises(aiohttp.ClientError):

@@ -212,7 +212,7 @@ def test_coinbase_ticker() -> None:
         heartbeat = await client.hear_until(lambda message: message["type"] == "heartbeat")
         assert set(heartbeat) == {"type", "last_trade_id", "product_id", "sequence", "time"}
 
-    talk("coinbase", conversation)
+    talk("coinbase_exchange", conversation)
 
 
 def test_coinbase_matches_and_unsubscribing() -> None:
@@ -226,7 +226,7 @@ def test_coinbase_matches_and_unsubscribing() -> None:
         answer = await client.hear_until(lambda message: message["type"] == "subscriptions")
         assert answer["channels"] == []
 
-    talk("coinbase", conversation)
+    talk("coinbase_exchange", conversation)
 
 
 COINBASE_REFUSALS: list[tuple[Any, Any]] = [
@@ -248,7 +248,7 @@ def test_coinbase_refuses() -> None:
             assert reason in answer["reason"]
             await client.close()
 
-    talk("coinbase", conversation)
+    talk("coinbase_exchange", conversation)
 
 
 def test_coinbase_hangs_up_on_who_does_not_subscribe() -> None:
@@ -260,7 +260,7 @@ def test_coinbase_hangs_up_on_who_does_not_subscribe() -> None:
         closing = await client.ws.receive()
         assert closing.type is aiohttp.WSMsgType.CLOSE
 
-    talk("coinbase", conversation)
+    talk("coinbase_exchange", conversation)
 
 
 def test_coinbase_rest() -> None:
@@ -271,7 +271,7 @@ def test_coinbase_rest() -> None:
         assert_on_market("ETH", "USD", ticker["bid"], ticker["ask"], rfc3339_ms(ticker["time"]))
         assert await client.get("/products/XYZ-USD/ticker") == (404, {"message": "NotFound"})
 
-    talk("coinbase", conversation)
+    talk("coinbase_exchange", conversation)
 
 
 # Kraken

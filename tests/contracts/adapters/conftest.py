@@ -138,7 +138,7 @@ def table(pairs: tuple[tuple[str, str, int], ...] = PAIRS) -> FeedTable:
                 heartbeat_ms=30_000,
                 sources=tuple(
                     SourceSpec(venue, base, quote, 10, 5_000)
-                    for venue in ("coinbase", "kraken", "gemini")
+                    for venue in ("coinbase_exchange", "kraken", "gemini")
                 ),
             )
             for base, quote, decimals in pairs

@@ -26,11 +26,11 @@ _HEARTBEAT_S = 1.0
 _NEEDS_KEY = ("full", "level2", "level3")
 
 
-class Coinbase(Venue):
+class CoinbaseExchange(Venue):
     """Tickers come with trades; whoever has not subscribed 5 s after connecting is dropped."""
 
     profile = Profile(
-        venue="coinbase",
+        venue="coinbase_exchange",
         lag_ms=60,
         offset_ppm=40,
         pace=1.2,
