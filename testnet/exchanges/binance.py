@@ -8,18 +8,17 @@ from collections.abc import Iterable
 from aiohttp import web
 from typing_extensions import override
 
-from testnet.exchanges.book import Book, Pair, Profile
+from testnet.exchanges.book import Book, Profile
 from testnet.exchanges.decimals import plain
 from testnet.exchanges.server import (
     CloseConnection,
     Json,
-    Ping,
     Venue,
     encode,
     json_response,
     strings,
 )
-from testnet.exchanges.session import Session
+from testnet.exchanges.session import Ping, Session
 from testnet.market import Market
 
 _PLACES = 8
@@ -36,11 +35,8 @@ class Binance(Venue):
         lag_ms=35,
         offset_ppm=30,
         pace=1.6,
-        pairs=(
-            Pair("BTCUSDT", "BTC", "USDT", "0.01", _PLACES, 5, 5),
-            Pair("ETHUSDT", "ETH", "USDT", "0.01", _PLACES, 4, 10),
-            Pair("SOLUSDT", "SOL", "USDT", "0.01", _PLACES, 3, 80),
-        ),
+        symbol_form="{base}{quote}",
+        places=_PLACES,
     )
     _streams = ("bookTicker", "trade", "miniTicker")
     channels = (*_streams, *(_COMBINED + name for name in _streams))
@@ -105,17 +101,17 @@ class Binance(Venue):
         return encode(body)
 
     @override
-    def upkeep(self, session: Session, now_s: float) -> Iterable[bytes | Ping]:
+    def upkeep(self, session: Session, now_s: float) -> Iterable[bytes]:
         if now_s - session.last_pong_s > self.ping_every_s + self.pong_within_s:
             raise CloseConnection(1008, "Pong timeout")
         if now_s - session.last_ping_s >= self.ping_every_s:
             session.last_ping_s = now_s
-            return (Ping(str(self.now_ns() // 1_000_000).encode()),)
+            return (Ping(str(self.now_ms()).encode()),)
         return ()
 
     @override
     def farewell(self) -> bytes:
-        return encode({"e": "serverShutdown", "E": self.now_ns() // 1_000_000})
+        return encode({"e": "serverShutdown", "E": self.now_ms()})
 
     @override
     def add_rest(self, router: web.UrlDispatcher) -> None:
@@ -124,8 +120,8 @@ class Binance(Venue):
     async def _rest_book_ticker(self, request: web.Request) -> web.Response:
         symbol = request.query.get("symbol")
         if symbol is None:
-            return json_response([_rest_entry(book) for book in self.books.values()])
-        book = self.books.get(symbol)
+            return json_response([_rest_entry(self.seen(each)) for each in self.books])
+        book = self.shown(symbol)
         if book is None:
             return json_response({"code": -1121, "msg": "Invalid symbol."}, 400)
         return json_response(_rest_entry(book))

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator
 from aiohttp import web
 from typing_extensions import override
 
-from testnet.exchanges.book import Book, Pair, Profile
+from testnet.exchanges.book import Book, Profile
 from testnet.exchanges.decimals import ONE, plain
 from testnet.exchanges.server import Json, Venue, encode, json_response, number
 from testnet.exchanges.session import Session
@@ -28,12 +28,9 @@ class Bitstamp(Venue):
         lag_ms=180,
         offset_ppm=70,
         pace=0.5,
-        pairs=(
-            Pair("btcusd", "BTC", "USD", "1", 0, 8, 100),
-            Pair("ethusd", "ETH", "USD", "0.1", 1, 8, 150),
-            Pair("solusd", "SOL", "USD", "0.01", 2, 8, 300),
-            Pair("usdtusd", "USDT", "USD", "0.00001", 5, 5, 40),
-        ),
+        symbol_form="{base}{quote}",
+        lower_case=True,
+        spread_percent=350,
     )
     channels = ("order_book", "live_trades")
 
@@ -63,7 +60,7 @@ class Bitstamp(Venue):
         fresh = self.subscribe(session, topic)
         frames = [_succeeded("subscription", str(name))]
         if fresh and topic[0] == "order_book":
-            frames.append(self._order_book(self.books[topic[1]]))
+            frames.append(self._order_book(self.seen(topic[1])))
         return frames
 
     @override
@@ -86,7 +83,7 @@ class Bitstamp(Venue):
             router.add_get(path, self._rest_ticker)
 
     async def _rest_ticker(self, request: web.Request) -> web.Response:
-        book = self.books.get(request.match_info["pair"])
+        book = self.shown(request.match_info["pair"])
         if book is None:
             return web.Response(status=404, text="<h1>404 Not Found</h1>", content_type="text/html")
         places = book.pair.places

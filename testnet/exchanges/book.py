@@ -1,9 +1,11 @@
 """The top of one venue's book for one pair, moving around the simulated market."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from copy import copy
+from dataclasses import dataclass, field
 
 from testnet.exchanges.decimals import ONE, scaled
+from testnet.exchanges.pairs import Listing, listings
 from testnet.market import Market
 from testnet.noise import Octave, SmoothNoise, seeded_random
 
@@ -34,17 +36,52 @@ class Pair:
 class Profile:
     """How one venue differs from the others.
 
-    `lag_ms` is the time from its matching engine to its clients, `offset_ppm` the size of its
-    prices' own wandering around the market, `pace` its share of all quotes relative to the others',
-    `trade_chance` the share of its quotes that follow a trade.
+    `symbol_form` (`long_form` for assets of more than three letters, if there is one) and
+    `lower_case` make its name of a pair, with what `codes` calls an asset there;
+    `places` is how many decimals its prices have, as many as the tick's unless given, and
+    `spread_percent` its spread relative to that of deep books. `lag_ms` is the time from its
+    matching engine to its clients, `offset_ppm` the size of its prices' own wandering around the
+    market, `pace` its share of all quotes relative to the others', `trade_chance` the share of its
+    quotes that follow a trade. Two venues of one `engine` show the same book.
     """
 
     venue: str
+    symbol_form: str
     lag_ms: int
     offset_ppm: int
     pace: float
-    pairs: Sequence[Pair]
+    lower_case: bool = False
+    long_form: str | None = None
+    places: int | None = None
+    spread_percent: int = 100
     trade_chance: float = 0.35
+    codes: Mapping[str, str] = field(default_factory=dict)
+    engine: str | None = None
+
+    def pairs(self) -> list[Pair]:
+        """Return the pairs that the venue lists, as it names and prints them."""
+        return [self._pair(listing) for listing in listings(self.venue)]
+
+    def symbol(self, base: str, quote: str) -> str:
+        """Return the venue's name of a pair."""
+        base, quote = self.codes.get(base, base), self.codes.get(quote, quote)
+        is_long = self.long_form is not None and max(len(base), len(quote)) > 3
+        form = self.long_form if is_long else self.symbol_form
+        assert form is not None
+        spelled = form.format(base=base, quote=quote)
+        return spelled.lower() if self.lower_case else spelled
+
+    def _pair(self, listing: Listing) -> Pair:
+        of_tick = len(listing.tick.partition(".")[2])
+        return Pair(
+            symbol=self.symbol(listing.base, listing.quote),
+            base=listing.base,
+            quote=listing.quote,
+            tick=listing.tick,
+            places=of_tick if self.places is None else max(self.places, of_tick),
+            size_places=listing.size_places,
+            spread_ppm=listing.spread_ppm * self.spread_percent // 100,
+        )
 
 
 class Book:
@@ -61,7 +98,7 @@ class Book:
         self._trade_chance = profile.trade_chance
         self._tick = scaled(pair.tick)
         each = profile.offset_ppm / len(_OFFSET_PERIODS_S) ** 0.5
-        name = f"offset {profile.venue} {pair.symbol}"
+        name = f"offset {profile.engine or profile.venue} {pair.base}/{pair.quote}"
         self._offset_ppm = SmoothNoise(
             name, market.seed, [Octave(s * 1_000, each) for s in _OFFSET_PERIODS_S]
         )
@@ -77,20 +114,34 @@ class Book:
         self.open = self.high = self.low = 0
         self.volume = 0
 
-    def advance(self, now_ms: int, factor_ppm: int = _PPM) -> None:
-        """Move to what clients see at `now_ms`, prices times `factor_ppm` millionths."""
+    def advance(
+        self, now_ms: int, factor_ppm: int = _PPM, *, skew_ms: int = 0, crossed: bool = False
+    ) -> None:
+        """Move to what clients see at `now_ms`, prices times `factor_ppm` millionths.
+
+        `skew_ms` is how far the venue's clock is ahead; a `crossed` book bids more than it asks.
+        """
         seen_ms = now_ms - self._lag_ms
         middle = self._middle(seen_ms) * factor_ppm // _PPM
         self._quote(middle)
         self._trade(seen_ms)
-        self.touch(now_ms)
+        if crossed:
+            self.bid, self.ask = self.ask, self.bid
+        self.touch(now_ms, skew_ms)
 
-    def touch(self, now_ms: int) -> None:
+    def touch(self, now_ms: int, skew_ms: int = 0) -> None:
         """Count an update at `now_ms` that leaves every price as it is."""
         self.sequence += self._chance.randint(1, 9)
-        self.time_ns = (now_ms - self._lag_ms) * 1_000_000 + self._chance.randrange(1_000_000)
+        stamped_ms = now_ms - self._lag_ms + skew_ms
+        self.time_ns = stamped_ms * 1_000_000 + self._chance.randrange(1_000_000)
         if self.traded:
             self.trade_time_ns = self.time_ns
+
+    def shown_as(self, pair: Pair) -> "Book":
+        """Return this book as it would look under another pair's name."""
+        other = copy(self)
+        other.pair = pair
+        return other
 
     def _middle(self, seen_ms: int) -> int:
         middle = self._market.middle(self.pair.base, seen_ms)

@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from aiohttp import web
 from typing_extensions import override
 
-from testnet.exchanges.book import Book, Pair, Profile
+from testnet.exchanges.book import Book, Profile
 from testnet.exchanges.clock import rfc3339_micros
 from testnet.exchanges.decimals import plain
 from testnet.exchanges.server import (
@@ -34,12 +34,8 @@ class CoinbaseExchange(Venue):
         lag_ms=60,
         offset_ppm=40,
         pace=1.2,
-        pairs=(
-            Pair("BTC-USD", "BTC", "USD", "0.01", 2, 8, 20),
-            Pair("ETH-USD", "ETH", "USD", "0.01", 2, 8, 40),
-            Pair("SOL-USD", "SOL", "USD", "0.01", 2, 8, 120),
-            Pair("USDT-USD", "USDT", "USD", "0.00001", 5, 2, 20),
-        ),
+        symbol_form="{base}-{quote}",
+        engine="coinbase",
         trade_chance=1.0,
     )
     channels = ("ticker", "matches", "heartbeat")
@@ -62,7 +58,7 @@ class CoinbaseExchange(Venue):
             if kind == "unsubscribe":
                 self.unsubscribe(session, topic)
             elif self.subscribe(session, topic) and topic[0] == "ticker":
-                frames.append(self._ticker(self.books[topic[1]]))
+                frames.append(self._ticker(self.seen(topic[1])))
         if kind == "subscribe":
             self._subscribed_once.add(session)
         return (self._subscriptions(session), *frames)
@@ -89,7 +85,7 @@ class CoinbaseExchange(Venue):
         if not products or now_s - session.last_ping_s < _HEARTBEAT_S:
             return ()
         session.last_ping_s = now_s
-        return [self._heartbeat(self.books[symbol]) for symbol in products]
+        return [self._heartbeat(self.seen(symbol)) for symbol in products]
 
     @override
     def forget(self, session: Session) -> None:
@@ -102,7 +98,7 @@ class CoinbaseExchange(Venue):
     async def _rest_ticker(self, request: web.Request) -> web.Response:
         if "User-Agent" not in request.headers:
             return json_response({"message": "User-Agent header is required."}, 400)
-        book = self.books.get(request.match_info["product"])
+        book = self.shown(request.match_info["product"])
         if book is None:
             return json_response({"message": "NotFound"}, 404)
         pair = book.pair

@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from aiohttp import web
 from typing_extensions import override
 
-from testnet.exchanges.book import Book, Pair, Profile
+from testnet.exchanges.book import Book, Profile
 from testnet.exchanges.decimals import plain
 from testnet.exchanges.server import Json, Venue, encode, json_response, strings
 from testnet.exchanges.session import Session
@@ -26,12 +26,10 @@ class Gemini(Venue):
         lag_ms=140,
         offset_ppm=80,
         pace=0.7,
-        pairs=(
-            Pair("btcusd", "BTC", "USD", "0.01", 5, 8, 60),
-            Pair("ethusd", "ETH", "USD", "0.01", 5, 8, 120),
-            Pair("solusd", "SOL", "USD", "0.001", 6, 8, 250),
-            Pair("usdtusd", "USDT", "USD", "0.00001", 7, 6, 40),
-        ),
+        symbol_form="{base}{quote}",
+        lower_case=True,
+        places=5,
+        spread_percent=300,
     )
     channels = ("bookTicker", "trade")
 
@@ -63,7 +61,7 @@ class Gemini(Venue):
             if method == "unsubscribe":
                 self.unsubscribe(session, topic)
             elif self.subscribe(session, topic) and topic[0] == "bookTicker":
-                frames.append(self._book_ticker(self.books[topic[1]]))
+                frames.append(self._book_ticker(self.seen(topic[1])))
         return frames
 
     @override
@@ -82,7 +80,7 @@ class Gemini(Venue):
         router.add_get("/v1/pubticker/{symbol}", self._rest_public_ticker)
 
     async def _rest_ticker(self, request: web.Request) -> web.Response:
-        book = self.books.get(request.match_info["symbol"].lower())
+        book = self.shown(request.match_info["symbol"].lower())
         if book is None:
             return _unknown_symbol(request.match_info["symbol"])
         places = book.pair.places
@@ -101,7 +99,7 @@ class Gemini(Venue):
         )
 
     async def _rest_public_ticker(self, request: web.Request) -> web.Response:
-        book = self.books.get(request.match_info["symbol"].lower())
+        book = self.shown(request.match_info["symbol"].lower())
         if book is None:
             return _unknown_symbol(request.match_info["symbol"])
         pair = book.pair

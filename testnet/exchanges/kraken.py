@@ -3,7 +3,7 @@
 https://docs.kraken.com/exchange/api-reference/spot-websocket-v2/ticker
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 import msgspec
 from aiohttp import web
@@ -18,13 +18,10 @@ from testnet.exchanges.session import Session
 _HEARTBEAT_S = 1.0
 _FINEST = ONE // 10**8
 _TRIGGERS = ("bbo", "trades")
-# Two old names of each pair in REST requests, and the one it has in answers.
-_REST_NAMES = {
-    "BTC/USD": ("XBTUSD", "BTCUSD", "XXBTZUSD"),
-    "ETH/USD": ("ETHUSD", "XETHUSD", "XETHZUSD"),
-    "SOL/USD": ("SOLUSD", "SOLUSD", "SOLUSD"),
-    "USDT/USD": ("USDTUSD", "USDTZUSD", "USDTZUSD"),
-}
+# What REST calls assets, and the prefix that old ones have in the names of answers.
+_REST_CODES = {"BTC": "XBT", "DOGE": "XDG"}
+_REST_PREFIXES = {"XBT": "X", "ETH": "X", "LTC": "X", "XRP": "X", "XLM": "X", "ETC": "X", "USD": "Z"}
+_PREFIXED_QUOTE_ONLY = ("USDT",)
 
 
 class Kraken(Venue):
@@ -35,12 +32,8 @@ class Kraken(Venue):
         lag_ms=110,
         offset_ppm=50,
         pace=1.0,
-        pairs=(
-            Pair("BTC/USD", "BTC", "USD", "0.1", 5, 8, 10),
-            Pair("ETH/USD", "ETH", "USD", "0.01", 5, 8, 50),
-            Pair("SOL/USD", "SOL", "USD", "0.01", 5, 8, 100),
-            Pair("USDT/USD", "USDT", "USD", "0.00001", 8, 8, 20),
-        ),
+        symbol_form="{base}/{quote}",
+        places=5,
     )
     channels = ("ticker bbo", "ticker trades")
     ws_paths = ("/v2", "/")
@@ -90,11 +83,14 @@ class Kraken(Venue):
 
     async def _rest_ticker(self, request: web.Request) -> web.Response:
         result = {}
+        by_name = {
+            name: book for book in self.books.values() for name in _rest_names(book.pair)
+        }
         for asked in request.query.get("pair", "").split(",")[:100]:
-            found = [symbol for symbol, names in _REST_NAMES.items() if asked in (*names, symbol)]
-            if not found:
+            book = by_name.get(asked)
+            if book is None:
                 return json_response({"error": ["EQuery:Unknown asset pair"]})
-            result[_REST_NAMES[found[0]][2]] = self._rest_pair(self.books[found[0]])
+            result[_rest_names(book.pair)[0]] = self._rest_pair(self.seen(book.pair.symbol))
         return json_response({"error": [], "result": result})
 
     def _rest_pair(self, book: Book) -> Json:
@@ -153,7 +149,7 @@ class Kraken(Venue):
         success = self._timed({**head, "result": result, "success": True}, time_in)
         if not snapshot:
             return (success,)
-        return success, self._ticker(self.books[symbol], "snapshot")
+        return success, self._ticker(self.seen(symbol), "snapshot")
 
     def _ticker(self, book: Book, kind: str) -> bytes:
         change = book.last - book.open
@@ -191,6 +187,15 @@ class Kraken(Venue):
 
     def _timed(self, body: Json, time_in: str) -> bytes:
         return encode({**body, "time_in": time_in, "time_out": rfc3339_micros(self.now_ns())})
+
+
+def _rest_names(pair: Pair) -> Sequence[str]:
+    """Return the names of a pair in REST requests; answers bear the first."""
+    base, quote = (_REST_CODES.get(code, code) for code in (pair.base, pair.quote))
+    old = base in _REST_PREFIXES or base in _PREFIXED_QUOTE_ONLY
+    prefixes = _REST_PREFIXES if old else {}
+    listed = f"{prefixes.get(base, '')}{base}{prefixes.get(quote, '')}{quote}"
+    return listed, f"{base}{quote}", f"{pair.base}{pair.quote}", pair.symbol
 
 
 def _number(value: int) -> msgspec.Raw:

@@ -8,14 +8,13 @@ from collections.abc import Iterable
 from aiohttp import web
 from typing_extensions import override
 
-from testnet.exchanges.book import Book, Pair, Profile
+from testnet.exchanges.book import Book, Profile
 from testnet.exchanges.decimals import plain, shortest
 from testnet.exchanges.server import CloseConnection, Json, Venue, encode, json_response
 from testnet.exchanges.session import Session
 from testnet.market import Market
 from testnet.noise import derive_seed
 
-_PLACES = {"BTC-USDT": 1, "ETH-USDT": 2, "SOL-USDT": 2}
 _NO_DATA = 4004
 
 
@@ -27,11 +26,7 @@ class Okx(Venue):
         lag_ms=80,
         offset_ppm=40,
         pace=1.6,
-        pairs=(
-            Pair("BTC-USDT", "BTC", "USDT", "0.1", _PLACES["BTC-USDT"], 8, 5),
-            Pair("ETH-USDT", "ETH", "USDT", "0.01", _PLACES["ETH-USDT"], 6, 10),
-            Pair("SOL-USDT", "SOL", "USDT", "0.01", _PLACES["SOL-USDT"], 6, 80),
-        ),
+        symbol_form="{base}-{quote}",
     )
     channels = ("bbo-tbt", "tickers", "trades")
     ws_paths = ("/ws/v5/public", "/")
@@ -103,7 +98,7 @@ class Okx(Venue):
         router.add_get("/api/v5/market/ticker", self._rest_ticker)
 
     async def _rest_ticker(self, request: web.Request) -> web.Response:
-        book = self.books.get(request.query.get("instId", ""))
+        book = self.shown(request.query.get("instId"))
         if book is None:
             text = "Instrument ID doesn't exist."
             return json_response({"code": "51001", "msg": text, "data": []})
@@ -131,7 +126,7 @@ class Okx(Venue):
             self.unsubscribe(session, (channel, symbol))
             return (answer,)
         self.subscribe(session, (channel, symbol))
-        first = self.frame(channel, self.books[symbol])
+        first = self.first((channel, symbol))
         return (answer,) if first is None else (answer, first)
 
     def _error(self, session: Session, code: str, text: str) -> bytes:

@@ -8,6 +8,15 @@ from aiohttp import WSMsgType, web
 # below aiohttp's high-water mark, so that a send never waits for a client that has stopped reading.
 _BACKLOG_BYTES = 32 * 1024
 _CLOSE_S = 1.0
+_SEND_S = 1.0
+
+
+class Ping(bytes):
+    """The payload of a WebSocket ping."""
+
+
+class Binary(bytes):
+    """The payload of a binary frame."""
 
 
 class Session:
@@ -28,20 +37,40 @@ class Session:
         assert isinstance(request.transport, asyncio.WriteTransport)
         self._transport = request.transport
 
-    async def send(self, frame: bytes, opcode: WSMsgType = WSMsgType.TEXT) -> None:
-        """Send one frame at once, or drop a client that does not keep up."""
+    async def send(self, frame: bytes) -> None:
+        """Send one frame at once, of text unless its type says other, or drop a slow client."""
         if self.ws.closed or self._transport.is_closing():
             return
         if self._transport.get_write_buffer_size() > _BACKLOG_BYTES:
             self.abort()
             return
         try:
-            await self.ws.send_frame(frame, opcode)
-        except ConnectionError:
+            # Only a frame that is larger than what the kernel buffers ever waits.
+            async with asyncio.timeout(_SEND_S):
+                await self.ws.send_frame(frame, _OPCODES.get(type(frame), WSMsgType.TEXT))
+        except (ConnectionError, TimeoutError):
             self.abort()
             return
         self.frames_sent += 1
         self.last_sent_s = asyncio.get_running_loop().time()
+
+    async def pong(self, payload: bytes) -> None:
+        """Answer a WebSocket ping."""
+        if not self.ws.closed and not self._transport.is_closing():
+            try:
+                await self.ws.send_frame(payload, WSMsgType.PONG)
+            except ConnectionError:
+                self.abort()
+
+    def cut(self, frame: bytes) -> None:
+        """Send the first half of one frame, and end the connection there."""
+        if self._transport.is_closing():
+            return
+        # A final text or binary frame of up to 2^64 bytes: RFC 6455, 5.2.
+        opcode = 0x82 if isinstance(frame, Binary) else 0x81
+        self._transport.write(bytes((opcode, 127)) + len(frame).to_bytes(8, "big"))
+        self._transport.write(frame[: len(frame) // 2])
+        self._transport.close()
 
     async def close(self, code: int, reason: str) -> None:
         """Close with a WebSocket close code, by force if the client does not answer."""
@@ -56,3 +85,6 @@ class Session:
     def abort(self) -> None:
         """Drop the connection without a word."""
         self._transport.abort()
+
+
+_OPCODES = {Ping: WSMsgType.PING, Binary: WSMsgType.BINARY}
