@@ -123,4 +123,3 @@ _GARBAGE: Sequence[Callable[[bytes, random.Random], bytes]] = (
     _doubled,
     _other_encoding,
 )
-

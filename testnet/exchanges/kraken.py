@@ -20,7 +20,15 @@ _FINEST = ONE // 10**8
 _TRIGGERS = ("bbo", "trades")
 # What REST calls assets, and the prefix that old ones have in the names of answers.
 _REST_CODES = {"BTC": "XBT", "DOGE": "XDG"}
-_REST_PREFIXES = {"XBT": "X", "ETH": "X", "LTC": "X", "XRP": "X", "XLM": "X", "ETC": "X", "USD": "Z"}
+_REST_PREFIXES = {
+    "XBT": "X",
+    "ETH": "X",
+    "LTC": "X",
+    "XRP": "X",
+    "XLM": "X",
+    "ETC": "X",
+    "USD": "Z",
+}
 _PREFIXED_QUOTE_ONLY = ("USDT",)
 
 
@@ -83,9 +91,7 @@ class Kraken(Venue):
 
     async def _rest_ticker(self, request: web.Request) -> web.Response:
         result = {}
-        by_name = {
-            name: book for book in self.books.values() for name in _rest_names(book.pair)
-        }
+        by_name = {name: book for book in self.books.values() for name in _rest_names(book.pair)}
         for asked in request.query.get("pair", "").split(",")[:100]:
             book = by_name.get(asked)
             if book is None:

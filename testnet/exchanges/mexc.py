@@ -140,7 +140,9 @@ class Mexc(Venue):
             topic = self._topic(name)
             if topic is None or len(session.topics) >= _SUBSCRIPTIONS_MAX:
                 shown = name[:100]
-                frames.append(_answer(f"Not Subscribed successfully! [{shown}].  Reason： Blocked! "))
+                frames.append(
+                    _answer(f"Not Subscribed successfully! [{shown}].  Reason： Blocked! ")
+                )
                 continue
             frames.append(_answer(name))
             self.subscribe(session, topic)
