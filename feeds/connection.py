@@ -1,107 +1,165 @@
-"""One venue's supervised connection: opened, kept, lost, and opened again, for ever."""
+"""One supervised connection of a venue: opened, kept, renewed in time, lost, and opened again."""
 
 import asyncio
 import logging
 from collections.abc import Iterable
 from contextlib import suppress
-from typing import NoReturn
+from typing import Any, NoReturn
 
 import aiohttp
 
 from feeds.connect_budget import ConnectBudget
 from feeds.frames import told
 from feeds.http import Unanswered, fetch, retry_after_s
-from feeds.link import ConnectionLost, Link, Traffic
+from feeds.intake import Intake
+from feeds.link import ConnectionLost, Link
 from feeds.rest import Opening
-from feeds.source import Sink, Source, SourceHealth, SourceState
+from feeds.source import SourceState
 from feeds.supervision import Supervision
-from feeds.venue import Venue, VenueEndpoint
+from feeds.venue import VenueEndpoint
 
 _NS_PER_S = 1_000_000_000
 _LOG = logging.getLogger(__name__)
 
 
+class _Life:
+    """One connection from its first try to its loss; `task` ends with why it was lost."""
+
+    task: "asyncio.Task[ConnectionLost]"
+
+    def __init__(self, opened_ns: int, *, overlaps: bool) -> None:
+        self.opened_ns = opened_ns
+        self.overlaps = overlaps
+        self.link: asyncio.Future[Link] = asyncio.get_running_loop().create_future()
+
+
 class Connection:
-    """One connection of a venue, with all pairs of `sources`; the venue's share a budget."""
+    """One connection of a venue, with the pairs `symbols`; the venue's share intake and budget."""
 
     def __init__(
         self,
-        venue: Venue,
         endpoint: VenueEndpoint,
-        sources: Iterable[Source],
-        sink: Sink,
+        symbols: Iterable[str],
+        intake: Intake,
         budget: ConnectBudget,
         supervision: Supervision,
     ) -> None:
-        self._venue = venue
+        self._venue = intake.venue
         self._endpoint = endpoint
+        self._symbols = tuple(symbols)
+        self._intake = intake
         self._budget = budget
-        self._sources = {source.symbol: source for source in sources}
-        self._sink = sink
         self._supervision = supervision
-        self._traffic = Traffic()
+        self._limits = supervision.limits
+        self._started = False
 
     async def run(self, session: aiohttp.ClientSession) -> NoReturn:
         """Keep the venue connected until cancelled; nothing an exchange does ends this."""
-        limits = self._supervision.limits
-        failures = 0
-        while True:
-            opened_ns = self._supervision.monotonic_ns()
-            lost = await self._live_once(session)
-            lived_ns = self._supervision.monotonic_ns() - opened_ns
-            failures = 0 if lived_ns >= limits.stable_s * _NS_PER_S else failures + 1
-            wait_s = max(
-                limits.backoff.wait_s(failures, self._supervision.rng),
-                min(lost.wait_s, limits.retry_after_max_s),
-            )
-            reason = f"{lost}; next try in {wait_s:.1f} s"
-            _LOG.warning("%s: connection lost: %s", self._venue.name, reason)
-            self._begin(SourceState.WAITING, reason)
-            await asyncio.sleep(wait_s)
-            self._traffic.reconnects += 1
+        async with asyncio.TaskGroup() as lives:
+            failures = 0
+            before: _Life | None = None
+            while True:
+                life = self._live(lives, session, overlaps=before is not None)
+                if before is not None and not await self._succeeded(life, before):
+                    # The one before goes on meanwhile, so that nothing is missed by the wait.
+                    failures += 1
+                    await self._end(life)
+                    wait_s = self._limits.backoff.wait_s(failures, self._supervision.rng)
+                    await asyncio.wait({before.task}, timeout=wait_s)
+                    if not before.task.done():
+                        continue
+                    failures, before = await self._lost(before, failures), None
+                    continue
+                before = None
+                if await self._wants_renewal(life):
+                    failures, before = 0, life
+                    # Not all members of a committee at one instant.
+                    wait_s = self._limits.backoff.wait_s(0, self._supervision.rng)
+                    await asyncio.wait({life.task}, timeout=wait_s)
+                else:
+                    failures = await self._lost(life, failures)
+        raise AssertionError("connections are kept for ever")
 
-    def health(self, now_ns: int) -> list[SourceHealth]:
-        """Return a snapshot of each source; any thread may ask."""
-        snapshots = []
-        for source in self._sources.values():
-            state, reason, age_ms = source.seen(now_ns)
-            snapshots.append(
-                SourceHealth(
-                    venue=self._venue.name,
-                    base=source.base,
-                    quote=source.quote,
-                    state=state,
-                    reason=reason,
-                    frames=self._traffic.frames,
-                    faults=self._traffic.faults,
-                    quotes=source.quotes,
-                    reconnects=self._traffic.reconnects,
-                    last_quote_age_ms=age_ms,
-                )
-            )
-        return snapshots
+    def _live(
+        self, lives: asyncio.TaskGroup, session: aiohttp.ClientSession, *, overlaps: bool
+    ) -> _Life:
+        life = _Life(self._supervision.monotonic_ns(), overlaps=overlaps)
+        life.task = lives.create_task(self._live_once(session, life))
+        self._intake.traffic.reconnects += self._started
+        self._started = True
+        return life
 
-    async def _live_once(self, session: aiohttp.ClientSession) -> ConnectionLost:
+    async def _succeeded(self, life: _Life, before: _Life) -> bool:
+        """Wait until a successor delivers, then end the one before; False if it does not."""
+        await _first(life.task, life.link)
+        if life.link.done():
+            link = life.link.result()
+            delivers = asyncio.create_task(link.delivers.wait())
+            try:
+                ends = (life.task, before.task, delivers, link.renewal)
+                await _first(*ends, timeout_s=self._limits.overlap_s)
+                if not link.has_delivered and not before.task.done():
+                    # Nothing of it yet: its own clocks will end it if that remains so.
+                    await _first(*ends)
+            finally:
+                delivers.cancel()
+        if life.task.done():
+            self._note_loss(f"the successor failed: {life.task.result()}")
+            return False
+        if life.link.result().renewal.done():
+            return False
+        await self._end(before)
+        life.overlaps = False
+        life.link.result().stand_alone()
+        return True
+
+    async def _wants_renewal(self, life: _Life) -> bool:
+        """Wait until a connection should be replaced in time, or is lost: False."""
+        await _first(life.task, life.link)
+        if life.task.done():
+            return False
+        renewal = life.link.result().renewal
+        await _first(life.task, renewal)
+        if life.task.done():
+            return False
+        self._note_loss(renewal.result())
+        return True
+
+    async def _lost(self, life: _Life, failures: int) -> int:
+        """Wait before the next try; return how many failures in a row there are now."""
+        lost = await life.task
+        lived_ns = self._supervision.monotonic_ns() - life.opened_ns
+        failures = 0 if lived_ns >= self._limits.stable_s * _NS_PER_S else failures + 1
+        wait_s = max(
+            self._limits.backoff.wait_s(failures, self._supervision.rng),
+            min(lost.wait_s, self._limits.retry_after_max_s),
+        )
+        self._note_loss(str(lost))
+        self._begin(SourceState.WAITING, f"{lost}; next try in {wait_s:.1f} s")
+        await asyncio.sleep(wait_s)
+        return failures
+
+    async def _end(self, life: _Life) -> None:
+        life.task.cancel()
+        await asyncio.wait({life.task})
+
+    async def _live_once(self, session: aiohttp.ClientSession, life: _Life) -> ConnectionLost:
         try:
-            await self._afford()
-            self._begin(SourceState.CONNECTING, "asking where to connect")
+            await self._afford(life)
+            if self._venue.bootstrap is not None:
+                self._tell(life, SourceState.CONNECTING, "asking where to connect")
             opening = await self._opening(session)
-            self._begin(SourceState.CONNECTING, f"connecting to {self._endpoint.ws_url}")
+            self._tell(life, SourceState.CONNECTING, f"connecting to {self._endpoint.ws_url}")
             socket = await self._open(session, opening.ws_url)
         except ConnectionLost as lost:
             return lost
         _LOG.info("%s: connected to %s", self._venue.name, self._endpoint.ws_url)
-        self._begin(SourceState.SUBSCRIBING, "connected, waiting for the first price")
+        self._tell(life, SourceState.SUBSCRIBING, "connected, waiting for the first price")
         try:
-            await Link(
-                self._venue,
-                socket,
-                opening.ping_every_s,
-                self._sources,
-                self._sink,
-                self._traffic,
-                self._supervision,
-            ).run()
+            stream = self._intake.stream(self._symbols, overlaps=life.overlaps)
+            link = Link(socket, opening.ping_every_s, self._intake, stream, self._supervision)
+            life.link.set_result(link)
+            await link.run()
         except ConnectionLost as lost:
             return lost
         except Exception as error:
@@ -111,11 +169,11 @@ class Connection:
         finally:
             await self._close(socket)
 
-    async def _afford(self) -> None:
+    async def _afford(self, life: _Life) -> None:
         """Wait until the exchange's limit allows another connection, and count it."""
         while wait_s := self._budget.wait_s(self._supervision.monotonic_ns()):
             reason = f"waiting {wait_s:.1f} s: the exchange limits how often one may connect"
-            self._begin(SourceState.WAITING, reason)
+            self._tell(life, SourceState.WAITING, reason)
             await asyncio.sleep(wait_s)
         self._budget.spend(self._supervision.monotonic_ns())
 
@@ -128,7 +186,7 @@ class Connection:
             raise ConnectionLost("no rest_url is configured, by which to ask where to connect")
         connection_id = f"{self._supervision.rng.getrandbits(64):016x}"
         try:
-            body = await fetch(session, rest_url, bootstrap.request, self._supervision.limits)
+            body = await fetch(session, rest_url, bootstrap.request, self._limits)
             opening = bootstrap.read(body, connection_id)
         except Unanswered as error:
             raise ConnectionLost(f"cannot learn where to connect: {error}", error.wait_s) from None
@@ -142,17 +200,16 @@ class Connection:
     async def _open(
         self, session: aiohttp.ClientSession, ws_url: str
     ) -> "aiohttp.ClientWebSocketResponse[bool]":
-        limits = self._supervision.limits
         try:
-            async with asyncio.timeout(limits.handshake_s):
+            async with asyncio.timeout(self._limits.handshake_s):
                 return await session.ws_connect(
                     ws_url,
                     autoping=False,
-                    max_msg_size=limits.frame_bytes_max,
-                    timeout=aiohttp.ClientWSTimeout(ws_close=limits.close_s),
+                    max_msg_size=self._limits.frame_bytes_max,
+                    timeout=aiohttp.ClientWSTimeout(ws_close=self._limits.close_s),
                 )
         except TimeoutError:
-            raise ConnectionLost(f"no handshake within {limits.handshake_s:g} s") from None
+            raise ConnectionLost(f"no handshake within {self._limits.handshake_s:g} s") from None
         except aiohttp.WSServerHandshakeError as error:
             raise ConnectionLost(
                 f"handshake refused with HTTP status {error.status}",
@@ -166,9 +223,23 @@ class Connection:
         # The exchange may neither answer the close nor stop sending: the time is bounded, after
         # which aiohttp drops the transport.
         with suppress(TimeoutError, aiohttp.ClientError, OSError):
-            async with asyncio.timeout(self._supervision.limits.close_s):
+            async with asyncio.timeout(self._limits.close_s):
                 await socket.close()
 
+    def _note_loss(self, reason: str) -> None:
+        _LOG.warning("%s: connection lost: %s", self._venue.name, reason)
+        self._intake.traffic.last_loss = reason
+
+    def _tell(self, life: _Life, state: SourceState, reason: str) -> None:
+        """Tell how a life goes, unless its predecessor's standing is what counts."""
+        if not life.overlaps:
+            self._begin(state, reason)
+
     def _begin(self, state: SourceState, reason: str) -> None:
-        for source in self._sources.values():
-            source.begin(state, reason)
+        for symbol in self._symbols:
+            self._intake.sources[symbol].standing = (state, reason)
+
+
+async def _first(*futures: "asyncio.Future[Any]", timeout_s: float | None = None) -> None:
+    """Wait until one of them is done, or for so long."""
+    await asyncio.wait(futures, timeout=timeout_s, return_when=asyncio.FIRST_COMPLETED)

@@ -10,15 +10,20 @@ from feeds.rest import Request
 from feeds.supervision import Limits
 
 _OK = 200
+_BAD_REQUEST = (400, 404, 422)
 _CHUNK_BYTES = 64 * 1024
 
 
 class Unanswered(Exception):
-    """No usable answer; the text says why, `wait_s` how long the exchange wants to be left."""
+    """No usable answer; the text says why, `wait_s` how long the exchange wants to be left.
 
-    def __init__(self, reason: str, wait_s: float = 0) -> None:
+    `is_of_venue` unless it was this very request that the exchange did not like.
+    """
+
+    def __init__(self, reason: str, wait_s: float = 0, *, is_of_venue: bool = True) -> None:
         super().__init__(reason)
         self.wait_s = wait_s
+        self.is_of_venue = is_of_venue
 
 
 async def fetch(
@@ -38,6 +43,7 @@ async def fetch(
                 raise Unanswered(
                     f"HTTP status {answer.status} from {rest_url}",
                     wait_s=retry_after_s(answer.headers),
+                    is_of_venue=answer.status not in _BAD_REQUEST,
                 )
             body = bytearray()
             async for chunk in answer.content.iter_chunked(_CHUNK_BYTES):

@@ -2,13 +2,10 @@
 
 import asyncio
 from collections import deque
-from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import NoReturn
 
 import aiohttp
 
-from aggregation.quote import QUOTE_SCALE, RawQuote
 from feeds.frames import (
     Acknowledged,
     Alive,
@@ -23,11 +20,14 @@ from feeds.frames import (
     Undecodable,
     told,
 )
-from feeds.source import Sink, Source, SourceState
+from feeds.intake import Intake, Stream
+from feeds.source import SourceState
 from feeds.supervision import Supervision
-from feeds.venue import Venue
 
 _NS_PER_S = 1_000_000_000
+_SILENT_WITHOUT_REST = 10
+_AHEAD_POLLS_MAX = 3
+_MAINTENANCE_WAIT_S = 5.0
 
 
 class ConnectionLost(Exception):
@@ -38,40 +38,36 @@ class ConnectionLost(Exception):
         self.wait_s = wait_s
 
 
-@dataclass(slots=True)
-class Traffic:
-    """What one venue's connections counted since the start."""
-
-    frames: int = 0
-    faults: int = 0
-    reconnects: int = 0
-
-
 class Link:
-    """One open WebSocket of one venue, with the sources it carries by symbol."""
+    """One open WebSocket of one venue, with the sources that its stream carries.
+
+    `renewal` and `delivers` are set when it should be replaced though it still lives, and when it
+    has taken everything over from its predecessor.
+    """
 
     def __init__(
         self,
-        venue: Venue,
         socket: "aiohttp.ClientWebSocketResponse[bool]",
         ping_every_s: float | None,
-        sources: Mapping[str, Source],
-        sink: Sink,
-        traffic: Traffic,
+        intake: Intake,
+        stream: Stream,
         supervision: Supervision,
     ) -> None:
+        venue = intake.venue
         self._venue = venue
         self._socket = socket
         self._reader = venue.reader()
-        self._last_is_fresh = venue.last_is_fresh
+        self._intake = intake
+        self._stream = stream
+        self._sources = stream.sources
+        self._traffic = intake.traffic
+        self.renewal: asyncio.Future[str] = asyncio.get_running_loop().create_future()
+        self.delivers = asyncio.Event()
         self._ping_every_s = ping_every_s or (venue.ping.every_s if venue.ping else 0)
         self._replies: list[str] = []
         self._greeted = asyncio.Event()
         if not venue.greets:
             self._greeted.set()
-        self._sources = sources
-        self._sink = sink
-        self._traffic = traffic
         self._limits = supervision.limits
         self._monotonic_ns = supervision.monotonic_ns
         self._unix_ms = supervision.unix_ms
@@ -79,7 +75,7 @@ class Link:
         self._rotate_after_s = (
             venue.rotate_after_s and venue.rotate_after_s * supervision.rng.uniform(0.9, 1)
         )
-        self._subscriptions = venue.subscribe(list(sources))
+        self._subscriptions = venue.subscribe(list(stream.sources))
         self._awaited = {
             key: symbols
             for subscription in self._subscriptions
@@ -87,6 +83,7 @@ class Link:
         }
         self._some_acknowledged = False
         self._complaint = ""
+        self._refused: dict[str, str] = {}
         self._refused_ns: int | None = None
         self._online = True
         self._pings = 0
@@ -104,8 +101,22 @@ class Link:
         except ExceptionGroup as group:
             # A fault of ours outranks the loss that it may have caused.
             others = group.split(ConnectionLost)[1]
-            raise (others or group).exceptions[0] from None
+            error = (others or group).exceptions[0]
+            if isinstance(error, ConnectionLost) and not self._online:
+                error.wait_s = max(error.wait_s, _MAINTENANCE_WAIT_S)
+            raise error from None
         raise AssertionError("a link ends by losing its connection")
+
+    @property
+    def has_delivered(self) -> bool:
+        """Whether it took over any source."""
+        return bool(self._stream.taken_over)
+
+    def stand_alone(self) -> None:
+        """Deliver without a predecessor from now on."""
+        self._stream.overlaps = False
+        for symbol, reason in self._refused.items():
+            self._sources[symbol].standing = (SourceState.REFUSED, reason)
 
     async def _subscribe(self) -> None:
         """Send the requests when the exchange is ready for them."""
@@ -174,50 +185,30 @@ class Link:
             case Gap(reason):
                 self._fault(reason, self._monotonic_ns())
             case Reconnect(reason):
-                raise ConnectionLost(reason)
+                self._renew(reason)
             case Undecodable(reason):
                 self._fault(f"not understood: {reason}", self._monotonic_ns())
-            case Alive():
-                pass
+            case Alive(exchange_time_ms):
+                if exchange_time_ms is not None:
+                    now_ns = self._monotonic_ns()
+                    self._intake.clock.note(exchange_time_ms, self._unix_ms(), now_ns)
 
     def _on_price(self, price: Price) -> None:
         now_ns = self._monotonic_ns()
-        source = self._sources.get(price.symbol)
-        if source is None:
-            self._fault(f"a price of {told(price.symbol)}, which nobody asked for", now_ns)
-            return
-        if source.is_older(price):
-            self._fault(f"a price of {price.symbol} out of order", now_ns)
-            return
-        if price.exchange_time_ms is not None:
-            ahead_ms = price.exchange_time_ms - self._unix_ms()
-            if ahead_ms > self._limits.future_max_ms:
-                advice = "check this machine's clock if other exchanges say so too"
-                self._fault(f"a price stamped {ahead_ms} ms in the future: {advice}", now_ns)
+        if self._online:
+            try:
+                self._intake.take(price, self._stream, now_ns)
+            except ValueError as error:
+                self._fault(str(error), now_ns)
                 return
+            self._last_price_ns = now_ns
+            if self._stream.overlaps and self._stream.replaces_all:
+                self.delivers.set()
         if self._awaited:
             # No acknowledgement is worth more than a price itself.
             for key in [k for k, covered in self._awaited.items() if price.symbol in covered]:
                 del self._awaited[key]
                 self._some_acknowledged = True
-        if not self._online or source.is_repeated(price):
-            return
-        self._last_price_ns = now_ns
-        source.take(price, now_ns)
-        self._sink(
-            RawQuote(
-                venue=self._venue.name,
-                base=source.base,
-                quote=source.quote,
-                bid=price.bid,
-                ask=price.ask,
-                last=price.last if self._last_is_fresh else None,
-                scale=QUOTE_SCALE,
-                exchange_time_ms=price.exchange_time_ms,
-                sequence=price.sequence,
-                received_ns=now_ns,
-            )
-        )
 
     def _on_refused(self, key: str | None, reason: str) -> None:
         self._complaint = f"; the exchange said: {reason}"
@@ -228,9 +219,11 @@ class Link:
 
     def _give_up(self, key: str, reason: str) -> None:
         for symbol in self._awaited.pop(key):
-            self._sources[symbol].standing = (SourceState.REFUSED, reason)
+            self._refused[symbol] = reason
+            if not self._stream.overlaps:
+                self._sources[symbol].standing = (SourceState.REFUSED, reason)
         self._refused_ns = self._monotonic_ns()
-        if all(s.standing[0] is SourceState.REFUSED for s in self._sources.values()):
+        if len(self._refused) == len(self._sources):
             raise ConnectionLost(reason)
 
     def _on_trading(self, online: bool, reason: str) -> None:
@@ -238,10 +231,13 @@ class Link:
             return
         self._online = online
         self._last_price_ns = self._monotonic_ns()
-        standing = SourceState.SUBSCRIBING if online else SourceState.HALTED
         for source in self._sources.values():
-            if source.standing[0] is not SourceState.REFUSED:
-                source.standing = (standing, reason)
+            if source.symbol in self._refused:
+                continue
+            if online:
+                source.standing = (SourceState.SUBSCRIBING, reason)
+            else:
+                self._intake.halt(source, reason)
 
     def _fault(self, reason: str, now_ns: int) -> None:
         self._traffic.faults += 1
@@ -264,6 +260,7 @@ class Link:
             self._check_liveness(now_ns)
             self._check_acknowledgements(now_ns)
             self._check_age(now_ns)
+            self._check_sources(now_ns)
             ping = self._venue.ping
             if ping is not None and _passed(self._last_ping_ns, self._ping_every_s, now_ns):
                 self._pings += 1
@@ -288,10 +285,30 @@ class Link:
 
     def _check_age(self, now_ns: int) -> None:
         if self._rotate_after_s and _passed(self._opened_ns, self._rotate_after_s, now_ns):
-            raise ConnectionLost("renewed before the exchange's limit on a connection's age")
+            self._renew("renewed before the exchange's limit on a connection's age")
         retry_s = self._limits.retry_refused_s
         if self._refused_ns is not None and _passed(self._refused_ns, retry_s, now_ns):
-            raise ConnectionLost("renewed to try refused subscriptions again")
+            self._renew("renewed to try refused subscriptions again")
+
+    def _check_sources(self, now_ns: int) -> None:
+        """Renew a connection that leaves out a pair of which it has brought prices."""
+        silent_s = self._venue.liveness.price_s
+        if self._venue.rest is None:
+            silent_s *= _SILENT_WITHOUT_REST
+        for source in self._sources.values():
+            if source.standing[0] is not SourceState.LIVE or source.heard_ns is None:
+                continue
+            since_ns = max(source.heard_ns, self._opened_ns)
+            if not _passed(since_ns, silent_s, now_ns):
+                continue
+            if self._venue.rest is None:
+                self._renew(f"renewed: no price of {source.symbol} for {silent_s:g} s")
+            elif source.ahead_polls >= _AHEAD_POLLS_MAX:
+                self._renew(f"renewed: REST has newer prices of {source.symbol}")
+
+    def _renew(self, reason: str) -> None:
+        if not self.renewal.done():
+            self.renewal.set_result(reason)
 
 
 def _passed(since_ns: int, duration_s: float, now_ns: int) -> bool:

@@ -3,7 +3,7 @@
 import asyncio
 import logging
 import socket
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from typing import NoReturn
 
 import aiohttp
@@ -12,9 +12,12 @@ from aggregation.quote import RawQuote
 from aggregation.table import FeedTable
 from feeds.connect_budget import ConnectBudget
 from feeds.connection import Connection
+from feeds.frozen import FrozenWatch
+from feeds.intake import Intake
+from feeds.polling import Poller
 from feeds.source import Sink, Source, SourceHealth, SourceKey
 from feeds.supervision import Supervision
-from feeds.venue import Venue, VenueEndpoint
+from feeds.venue import VenueEndpoint
 from feeds.venues import VENUES
 
 _LOG = logging.getLogger(__name__)
@@ -23,8 +26,9 @@ _LOG = logging.getLogger(__name__)
 class FeedService:
     """Streams the quotes of every source of a feed table into a sink, which keeps the newest.
 
-    `endpoints` replaces the exchanges' own addresses by venue name; `on_socket` is shown each new
-    socket before it connects. Raises ValueError for a venue that is not known.
+    `endpoints` replaces the exchanges' own addresses by venue name. `withdraw` is told of a source
+    whose newest quote must not be used any more; `on_socket` is shown each new socket before it
+    connects. Raises ValueError for a venue that is not known.
     """
 
     def __init__(
@@ -33,6 +37,7 @@ class FeedService:
         endpoints: Mapping[str, VenueEndpoint],
         sink: Sink,
         supervision: Supervision | None = None,
+        withdraw: Callable[[SourceKey], None] = lambda _key: None,
         on_socket: Callable[[socket.socket], None] = lambda _socket: None,
     ) -> None:
         self._sink = sink
@@ -43,33 +48,35 @@ class FeedService:
             raise ValueError(
                 f"endpoint for unknown venue {unknown[0]!r}: known are {', '.join(VENUES)}"
             )
-        self._connections = [
-            connection
-            for name, sources in _sources_by_venue(table).items()
-            for connection in self._connections_of(VENUES[name], endpoints.get(name), sources)
+        self._intakes: list[Intake] = []
+        self._connections: list[Connection] = []
+        self._pollers: list[Poller] = []
+        for name, sources in _sources_by_venue(table).items():
+            venue = VENUES[name]
+            intake = Intake(venue, sources, self._deliver, withdraw, self._supervision)
+            self._intakes.append(intake)
+            self._attend(intake, endpoints.get(name, venue.endpoint))
+        self._owners = [
+            (intake, one) for intake in self._intakes for one in intake.sources.values()
         ]
 
-    def _connections_of(
-        self, venue: Venue, endpoint: VenueEndpoint | None, sources: Sequence[Source]
-    ) -> Iterator[Connection]:
-        """Yield as many connections as the venue needs for all its sources."""
+    def _attend(self, intake: Intake, endpoint: VenueEndpoint) -> None:
+        """Make a venue's connections, as many as it needs for all its sources, and its poller."""
+        venue, symbols = intake.venue, list(intake.sources)
         budget = ConnectBudget(venue.connect_limit)
-        most = venue.pairs_per_connection
-        for first in range(0, len(sources), most):
-            yield Connection(
-                venue,
-                endpoint or venue.endpoint,
-                sources[first : first + most],
-                self._deliver,
-                budget,
-                self._supervision,
+        for first in range(0, len(symbols), venue.pairs_per_connection):
+            carried = symbols[first : first + venue.pairs_per_connection]
+            self._connections.append(
+                Connection(endpoint, carried, intake, budget, self._supervision)
             )
+        if venue.rest is not None and endpoint.rest_url is not None:
+            self._pollers.append(Poller(venue.rest, endpoint.rest_url, intake, self._supervision))
 
     async def run(self) -> NoReturn:
         """Connect to all venues and deliver quotes until cancelled."""
         async with (
             aiohttp.ClientSession(
-                connector=aiohttp.TCPConnector(socket_factory=self._socket),
+                connector=aiohttp.TCPConnector(socket_factory=self._socket, limit=0),
                 cookie_jar=aiohttp.DummyCookieJar(),
                 headers={"User-Agent": "didyma"},
             ) as session,
@@ -77,8 +84,24 @@ class FeedService:
         ):
             for connection in self._connections:
                 tasks.create_task(connection.run(session))
-            await asyncio.Event().wait()
+            for poller in self._pollers:
+                tasks.create_task(poller.run(session))
+            await self._watch()
         raise AssertionError("connections are kept for ever")
+
+    async def _watch(self) -> NoReturn:
+        """Look for sources that stand still while the market moves."""
+        watch = FrozenWatch([source for _, source in self._owners])
+        intakes = {id(source): intake for intake, source in self._owners}
+        while True:
+            await asyncio.sleep(self._supervision.limits.check_every_s)
+            for source, reason in watch.look(self._supervision.monotonic_ns()):
+                intake = intakes[id(source)]
+                _LOG.warning(
+                    "%s: %s/%s is frozen: %s",
+                    intake.venue.name, source.base, source.quote, reason,
+                )  # fmt: skip
+                intake.freeze(source, reason)
 
     def _socket(self, info: aiohttp.AddrInfoType) -> socket.socket:
         family, kind, protocol, *_ = info
@@ -89,9 +112,7 @@ class FeedService:
     def health(self) -> list[SourceHealth]:
         """Return a snapshot of every source, by venue and pair; any thread may ask."""
         now_ns = self._supervision.monotonic_ns()
-        return [
-            snapshot for connection in self._connections for snapshot in connection.health(now_ns)
-        ]
+        return [snapshot for intake in self._intakes for snapshot in intake.health(now_ns)]
 
     def _deliver(self, quote: RawQuote) -> None:
         try:

@@ -16,7 +16,9 @@ class Limits:
     More than `faults_max` faulty frames (not understood, out of order, stamped in the future)
     within `faults_window_s` end a connection; `answer_s` is for one by HTTP.
     One that lived for `stable_s` is followed by the next without delay. A refused subscription is
-    tried again after `retry_refused_s`.
+    tried again after `retry_refused_s`. A connection that is renewed in time overlaps its successor
+    by at most `overlap_s` once that delivers. An exchange's clock may steadily lead ours by up to
+    `clock_lead_max_ms`. REST is not asked for prices in the first `poll_first_s`.
     """
 
     handshake_s: float = 10
@@ -33,6 +35,10 @@ class Limits:
     faults_max: int = 20
     faults_window_s: float = 60
     future_max_ms: int = FUTURE_STAMP_MAX_MS
+    clock_lead_max_ms: int = 5_000
+    overlap_s: float = 30
+    poll_first_s: float = 2
+    poll_backoff: Backoff = field(default_factory=lambda: Backoff(base_s=2, cap_s=60))
     backoff: Backoff = field(default_factory=lambda: Backoff(base_s=0.5, cap_s=30))
 
 

@@ -39,7 +39,11 @@ async def _serve(market: Market, arguments: argparse.Namespace) -> None:
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
     exchanges = simulated_exchanges(
-        market, host=arguments.host, rate=arguments.rate, names=arguments.venues
+        market,
+        host=arguments.host,
+        rate=arguments.rate,
+        names=arguments.venues,
+        clients=arguments.clients,
     )
     async with exchanges as simulation:
         ready = {**simulation.description(), "start_minute": market.start_minute}
@@ -79,6 +83,12 @@ def _arguments(argv: Sequence[str] | None) -> argparse.Namespace:
         default=tuple(VENUES),
         help=f"comma-separated, of {','.join(VENUES)} (default all)",
     )
+    parser.add_argument(
+        "--clients",
+        type=_positive,
+        default=1,
+        help="how many nodes share the address, each with its own limits on requests (default 1)",
+    )
     return parser.parse_args(argv)
 
 
@@ -87,6 +97,13 @@ def _rate(text: str) -> float:
     if not 1 <= rate <= MAX_RATE:
         raise argparse.ArgumentTypeError(f"must be between 1 and {MAX_RATE:g}")
     return rate
+
+
+def _positive(text: str) -> int:
+    count = int(text)
+    if count < 1:
+        raise argparse.ArgumentTypeError("must be at least 1")
+    return count
 
 
 def _loopback(text: str) -> str:

@@ -1,19 +1,23 @@
 """Gemini, the WebSocket API of 2025: `<symbol>@bookTicker` and `<symbol>@trade`.
 
-https://developer.gemini.com/websocket/streams
+https://developer.gemini.com/websocket/streams; the older API beside it is in `gemini_old.py`.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 from aiohttp import web
 from typing_extensions import override
 
+from testnet.exchanges import gemini_old
 from testnet.exchanges.book import Book, Profile
 from testnet.exchanges.decimals import plain
-from testnet.exchanges.server import Json, Venue, encode, json_response, strings
+from testnet.exchanges.limits import Limit
+from testnet.exchanges.server import Json, Topic, Venue, encode, json_response, strings
 from testnet.exchanges.session import Session
+from testnet.market import Market
 
 _METHODS = ("subscribe", "unsubscribe", "list_subscriptions", "ping")
+_CHANNELS = ("bookTicker", "trade")
 _INVALID_PARAMETER = -1013
 _UNKNOWN_METHOD = -1020
 
@@ -31,10 +35,54 @@ class Gemini(Venue):
         places=5,
         spread_percent=300,
     )
-    channels = ("bookTicker", "trade")
+    channels = (*_CHANNELS, *gemini_old.CHANNELS)
+    ws_paths = ("/", *gemini_old.PATHS)
+    requests = Limit(120, 60)
+
+    def __init__(self, market: Market, updates_per_s: float) -> None:
+        super().__init__(market, updates_per_s)
+        self._old: dict[Session, gemini_old.Stream] = {}
+
+    @override
+    def on_open(self, session: Session, request: web.Request) -> Iterable[bytes]:
+        if not gemini_old.is_old(request):
+            return ()
+        stream = self._old[session] = gemini_old.opened(request)
+        topics = gemini_old.addressed_topics(request, stream)
+        return self._start(session, [topic for topic in topics if topic[1] in self.books])
+
+    @override
+    def forget(self, session: Session) -> None:
+        self._old.pop(session, None)
+
+    @override
+    def upkeep(self, session: Session, now_s: float) -> Iterable[bytes]:
+        stream = self._old.get(session)
+        if stream is None:
+            return ()
+        return gemini_old.heartbeat(session, stream, now_s, self.now_ms())
+
+    @override
+    def addressed(self, session: Session, topic: Topic, frame: bytes) -> bytes:
+        stream = self._old.get(session)
+        if stream is None:
+            return frame
+        return gemini_old.message(stream, topic[0], self.seen(topic[1]))
 
     @override
     def on_message(self, session: Session, message: Json) -> Iterable[bytes]:
+        if session in self._old:
+            topics = gemini_old.subscribed(message, self.books)
+            return (topics,) if isinstance(topics, bytes) else self._start(session, topics)
+        return self._on_request(session, message)
+
+    def _start(self, session: Session, topics: Sequence[Topic]) -> Iterable[bytes]:
+        """Subscribe to channels of the old API, and return the first message of each."""
+        stream = self._old[session]
+        fresh = [topic for topic in topics if self.subscribe(session, topic)]
+        return [gemini_old.message(stream, name, self.seen(symbol)) for name, symbol in fresh]
+
+    def _on_request(self, session: Session, message: Json) -> Iterable[bytes]:
         request_id = message.get("id")
         if not isinstance(request_id, int | str) or len(str(request_id)) > 64:
             request_id = None
@@ -53,7 +101,7 @@ class Gemini(Venue):
         for stream in streams:
             symbol, _, channel = stream.partition("@")
             symbol = symbol.lower()
-            if symbol not in self.books or channel not in self.channels:
+            if symbol not in self.books or channel not in _CHANNELS:
                 return (_error(request_id, _INVALID_PARAMETER, f"Invalid stream: {stream[:64]}"),)
             topics.append((channel, symbol))
         frames = [encode({"id": request_id, "status": 200})]
@@ -70,9 +118,12 @@ class Gemini(Venue):
 
     @override
     def frame(self, channel: str, book: Book) -> bytes | None:
-        if channel == "bookTicker":
-            return self._book_ticker(book)
-        return self._trade(book) if book.traded else None
+        if channel in ("trade", gemini_old.TRADES) and not book.traded:
+            return None
+        if channel in gemini_old.CHANNELS:
+            # What it says depends on the connection.
+            return b""
+        return self._book_ticker(book) if channel == "bookTicker" else self._trade(book)
 
     @override
     def add_rest(self, router: web.UrlDispatcher) -> None:

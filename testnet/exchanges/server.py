@@ -201,7 +201,11 @@ class Venue(ABC):
     def application(self) -> web.Application:
         """Return the venue's HTTP application: its WebSocket paths and its REST tickers."""
 
-        app = web.Application(middlewares=[web.middleware(self._gate)])
+        @web.middleware
+        async def gate(request: web.Request, handler: Handler) -> web.StreamResponse:
+            return await self._gate(request, handler)
+
+        app = web.Application(middlewares=[gate])
         for path in self.ws_paths:
             app.router.add_get(path, self._serve)
         self.add_rest(app.router)

@@ -10,22 +10,33 @@ import msgspec
 from aiohttp import web
 
 from testnet.exchanges.binance import Binance
+from testnet.exchanges.bitfinex import Bitfinex
 from testnet.exchanges.bitstamp import Bitstamp
+from testnet.exchanges.bybit import Bybit
+from testnet.exchanges.coinbase_advanced import CoinbaseAdvanced
 from testnet.exchanges.coinbase_exchange import CoinbaseExchange
+from testnet.exchanges.cryptocom import CryptoCom
 from testnet.exchanges.faults import Fault, Kind
+from testnet.exchanges.gate import Gate
 from testnet.exchanges.gemini import Gemini
+from testnet.exchanges.htx import Htx
 from testnet.exchanges.kraken import Kraken
+from testnet.exchanges.kucoin import Kucoin
+from testnet.exchanges.mexc import Mexc
 from testnet.exchanges.okx import Okx
 from testnet.exchanges.server import Venue, json_response
 from testnet.market import Market
 
 VENUES: dict[str, type[Venue]] = {
     venue.profile.venue: venue
-    for venue in (CoinbaseExchange, Kraken, Bitstamp, Gemini, Binance, Okx)
+    for venue in (
+        *(CoinbaseExchange, CoinbaseAdvanced, Kraken, Bitstamp, Gemini, Bitfinex, CryptoCom),
+        *(Binance, Okx, Bybit, Kucoin, Gate, Htx, Mexc),
+    )
 }
 """Every exchange that can be simulated, by name."""
 
-DEFAULT_RATE = 200.0
+DEFAULT_RATE = 400.0
 MAX_RATE = 2_000.0
 
 _LOG = logging.getLogger(__name__)
@@ -65,6 +76,7 @@ async def simulated_exchanges(
     host: str = "127.0.0.1",
     rate: float = DEFAULT_RATE,
     names: Sequence[str] = tuple(VENUES),
+    clients: int = 1,
 ) -> AsyncIterator[Simulation]:
     """Run exchanges on ports of their own until the block is left.
 
@@ -73,18 +85,22 @@ async def simulated_exchanges(
         host: a loopback address.
         rate: quotes a second, summed over all exchanges and pairs.
         names: which exchanges; their share of the rate is the same whoever else is there.
+        clients: how many share the address that they come from; each has its limits to itself.
     """
     pace_total = sum(venue.profile.pace for venue in VENUES.values())
     venues = {
         name: VENUES[name](market, rate * VENUES[name].profile.pace / pace_total) for name in names
     }
+    for venue in venues.values():
+        venue.clients = clients
     runners: list[web.AppRunner] = []
     try:
         endpoints = {}
         for name, venue in venues.items():
             port = await _listen(venue.application(), host, runners)
+            path = venue.ws_paths[0]
             endpoints[name] = Endpoint(
-                f"ws://{host}:{port}{venue.ws_paths[0].rstrip('/')}", f"http://{host}:{port}"
+                f"ws://{host}:{port}{'' if path == '/' else path}", f"http://{host}:{port}"
             )
         control = await _listen(_control(venues), host, runners)
         url = f"http://{host}:{control}/control"
@@ -146,7 +162,7 @@ def _state(venue: Venue) -> dict[str, object]:
     return {
         "venue": venue.name,
         "fault": venue.fault.fault,
-        "mode": venue.fault.mode,
+        "mode": venue.fault.manner,
         "factor": venue.fault.factor,
         "connections": len(venue.sessions),
         "connections_total": venue.connections_total,

@@ -16,6 +16,7 @@ from feeds.backoff import Backoff
 from feeds.connect_budget import ConnectBudget
 from feeds.connection import Connection
 from feeds.frames import Decoded
+from feeds.intake import Intake
 from feeds.source import Source, SourceHealth, SourceState
 from feeds.supervision import Limits, Supervision
 from feeds.venue import ConnectLimit, Liveness, Ping, Venue, VenueEndpoint, stateless
@@ -79,11 +80,11 @@ async def serving(
 
 @dataclass
 class Watched:
-    connection: Connection
+    intake: Intake
     taken: list[RawQuote]
 
     def all_health(self) -> list[SourceHealth]:
-        return self.connection.health(Supervision().monotonic_ns())
+        return self.intake.health(Supervision().monotonic_ns())
 
     @property
     def health(self) -> SourceHealth:
@@ -100,7 +101,7 @@ class Watched:
         async with asyncio.timeout(20):
             while True:
                 for health in self.all_health():
-                    if text in health.reason:
+                    if text in health.reason or text in health.last_loss:
                         return health
                 await asyncio.sleep(0.0005)
 
@@ -121,12 +122,14 @@ async def supervised(
     taken: list[RawQuote] = []
     sources = [Source(base, quote, venue.symbol(base, quote), 5000) for base, quote in pairs]
     supervision = Supervision(limits=limits, unix_ms=lambda: NOW_MS, rng=Random(7))
+    intake = Intake(venue, sources, taken.append, lambda _key: None, supervision)
     budget = ConnectBudget(venue.connect_limit)
-    connection = Connection(venue, VenueEndpoint(url), sources, taken.append, budget, supervision)
+    endpoint = VenueEndpoint(url, url.replace("ws:", "http:"))
+    connection = Connection(endpoint, list(intake.sources), intake, budget, supervision)
     async with aiohttp.ClientSession() as session:
         task = asyncio.create_task(connection.run(session))
         try:
-            yield Watched(connection, taken)
+            yield Watched(intake, taken)
             assert not task.done()
         finally:
             task.cancel()
