@@ -443,7 +443,11 @@ class Node:
         while True:
             table = self._epoch.table
             self._feeds = FeedService(
-                table, endpoints, self._observer.take, on_socket=self._thread.let_wait
+                table,
+                endpoints,
+                self._observer.take,
+                withdraw=self._observer.withdraw,
+                on_socket=self._thread.let_wait,
             )
             self._feeds_task = asyncio.create_task(self._feeds.run())
             await asyncio.wait({self._feeds_task})
@@ -655,13 +659,19 @@ class Node:
             SourceView(
                 venue=source.venue,
                 pair=f"{source.base}/{source.quote}",
-                live=source.state.value == "live",
+                live=source.delivers,
                 reason=source.reason,
                 quotes=source.quotes,
                 reconnects=source.reconnects,
                 last_quote_at_ms=(
                     None if source.last_quote_age_ms is None else now_ms - source.last_quote_age_ms
                 ),
+                state=source.state.value,
+                polled=source.polled,
+                frames=source.frames,
+                faults=source.faults,
+                last_loss=source.last_loss,
+                clock_offset_ms=source.clock_offset_ms,
             )
             for source in self._feeds.health()
         )

@@ -43,6 +43,10 @@ class Observer:
         self._quotes[quote.venue, quote.base, quote.quote] = quote
         self._newest_ns = quote.received_ns
 
+    def withdraw(self, key: SourceKey) -> None:
+        """Forget a source's quote, which must not be used any more; `take`'s thread may call."""
+        self._quotes.pop(key, None)
+
     def observe(self, now_ms: int) -> OwnObservation:
         """Return what this member sees at this moment (Unix ms)."""
         # The copy is one step of the interpreter: nothing is taken halfway through it.

@@ -84,9 +84,28 @@ class FeedView:
     unused: tuple[str, ...] = ()
 
 
+SOURCE_STATE_CODES: dict[str, int] = {
+    "waiting": 0,
+    "connecting": 1,
+    "subscribing": 2,
+    "live": 3,
+    "polled": 4,
+    "stale": 5,
+    "frozen": 6,
+    "refused": 7,
+    "halted": 8,
+}
+
+
 @dataclass(frozen=True, slots=True)
 class SourceView:
-    """One venue's stream for one pair; `reason` says why it is not live."""
+    """One venue's stream for one pair; `reason` says why it is not live.
+
+    `polled` counts the quotes that came by REST. `reconnects`, `frames`, `faults` (frames that
+    were not understood, out of order or stamped in the future), `last_loss` (why a connection was
+    replaced last) and `clock_offset_ms` (of its clock against this machine's; negative: its lag)
+    are the venue's.
+    """
 
     venue: str
     pair: str
@@ -95,6 +114,12 @@ class SourceView:
     quotes: int
     reconnects: int
     last_quote_at_ms: int | None
+    state: str = ""
+    polled: int = 0
+    frames: int = 0
+    faults: int = 0
+    last_loss: str = ""
+    clock_offset_ms: int | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
-from node.api.view import STATUS_CODES, NodeView, ViewCell
+from node.api.view import SOURCE_STATE_CODES, STATUS_CODES, NodeView, ViewCell
 from node.fairness.view import FairnessView
 
 Sample = tuple[Sequence[str], float | int | None]
@@ -241,6 +241,39 @@ class ViewCollector(Collector):
             "Reconnects to the source.",
             labels,
             (((s.venue, s.pair), s.reconnects) for s in sources),
+        )
+        yield _counter(
+            "source_polled_quotes",
+            "Quotes from the source that came by REST.",
+            labels,
+            (((s.venue, s.pair), s.polled) for s in sources),
+        )
+        yield _gauge(
+            "source_state_code",
+            "How the source is: "
+            + ", ".join(f"{code} {state}" for state, code in SOURCE_STATE_CODES.items())
+            + ".",
+            labels,
+            (((s.venue, s.pair), SOURCE_STATE_CODES.get(s.state)) for s in sources),
+        )
+        venues = {source.venue: source for source in sources}.values()
+        yield _counter(
+            "venue_frames",
+            "Frames from the venue.",
+            ("venue",),
+            (((s.venue,), s.frames) for s in venues),
+        )
+        yield _counter(
+            "venue_faults",
+            "Frames that were not understood, out of order or stamped in the future.",
+            ("venue",),
+            (((s.venue,), s.faults) for s in venues),
+        )
+        yield _gauge(
+            "venue_clock_offset_seconds",
+            "The venue's clock against this machine's; negative: the lag of its quotes.",
+            ("venue",),
+            (((s.venue,), _seconds(s.clock_offset_ms)) for s in venues),
         )
 
     def _chains(self, view: NodeView) -> Iterator[Metric]:

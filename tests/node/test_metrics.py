@@ -12,6 +12,7 @@ from node.api.view import (
     Identity,
     MemberView,
     NodeView,
+    SourceView,
     ViewCell,
 )
 from node.api.view_metrics import ViewCollector
@@ -42,6 +43,10 @@ def a_view() -> NodeView:
         timeouts=2,
         latest=None,
         feeds=(feed,),
+        sources=(
+            SourceView("kraken", "BTC/USD", True, "", 12, 1, 6_000, "polled", 5, 99, 2, "", -40),
+            SourceView("kraken", "ETH/USD", False, "", 3, 1, None, "frozen", 0, 99, 2, "", -40),
+        ),
         chains=(
             ChainView(
                 "dev",
@@ -132,3 +137,17 @@ def test_a_chain_is_shown_as_the_publisher_says() -> None:
     assert (view.pushes, view.pushes_by) == (3, (("deviation", 2), ("heartbeat", 1)))
     assert (view.superseded, view.successions, view.reverted) == (1, 2, 0)
     assert (view.gas_used, view.cost_wei, view.dry, view.errors) == (9, 8, True, 7)
+
+
+def test_sources_tell_their_state_and_venues_their_faults_once() -> None:
+    metrics = Metrics(process=False)
+    cell = ViewCell()
+    cell.swap(a_view())
+    metrics.registry.register(ViewCollector(cell))
+    found = samples(metrics)
+    assert found["didyma_source_state_codeBTC/USDkraken"] == 4
+    assert found["didyma_source_state_codeETH/USDkraken"] == 6
+    assert found["didyma_source_polled_quotes_totalBTC/USDkraken"] == 5
+    assert found["didyma_venue_faults_totalkraken"] == 2
+    assert found["didyma_venue_frames_totalkraken"] == 99
+    assert found["didyma_venue_clock_offset_secondskraken"] == -0.04
