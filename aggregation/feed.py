@@ -74,7 +74,8 @@ class AlarmSpec:
     `drift_allowance_permille` (thousandths of σ per second) is forgiven, is a drift; a
     return beyond `event_sigmas` · σ · √Δt is an event, of which more than `event_limit`, each
     halved after `event_half_life_ms`, are a cluster. A confidence above `dispersion_ppm` of the
-    price is a dispersion. With `peg_ppm`, the feed is of a coin that is worth one of its quote
+    price is a dispersion; a source nearer than `outlier_floor_ppm` is no outlier, however close
+    together the others are. With `peg_ppm`, the feed is of a coin that is worth one of its quote
     currency: farther away it is off its peg, five times as far the peg is lost, which also
     counts for each feed that is converted by it.
     """
@@ -82,14 +83,15 @@ class AlarmSpec:
     sample_ms: int = 1_000
     slow_half_life_ms: int = 600_000
     fast_half_life_ms: int = 10_000
-    sigma_floor_ppb: int = 20_000
-    burst_ratio: int = 36
-    drift_allowance_permille: int = 300
-    drift_limit: int = 60
-    event_sigmas: int = 5
+    sigma_floor_ppb: int = 30_000
+    burst_ratio: int = 64
+    drift_allowance_permille: int = 500
+    drift_limit: int = 80
+    event_sigmas: int = 7
     event_half_life_ms: int = 30_000
-    event_limit: int = 3
+    event_limit: int = 4
     dispersion_ppm: int = 1_500
+    outlier_floor_ppm: int = 400
     peg_ppm: int = 0
 
 

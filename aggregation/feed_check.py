@@ -53,6 +53,7 @@ _ALARM_RANGES = {
     "event_half_life_ms": (1, DAY_MS),
     "event_limit": (1, 1000),
     "dispersion_ppm": (1, PPM),
+    "outlier_floor_ppm": (0, PPM),
     "peg_ppm": (0, PPM),
 }
 _SOURCE_RANGES = {"weight": (1, WEIGHT_MAX), "max_age_ms": (1, 600_000)}

@@ -114,11 +114,14 @@ def _member_price(
         )
     price = low_weighted_median([(one.price, one.weight) for one in used])
     confidence = member_confidence(price, used)
+    floor = feed.alarms.outlier_floor_ppm * price // PPM
     outliers = frozenset(
         [
             one.source.key
             for one in used
-            if is_outlier(abs(one.price - price), confidence, one.source.key in were_outliers)
+            if is_outlier(
+                abs(one.price - price), confidence, floor, one.source.key in were_outliers
+            )
         ]
     )
     alarms = set(_peg_alarms(table, feed, usable, rates, price))

@@ -12,7 +12,7 @@ FEEDS_PER_WORD = 4
 
 _WORD_0 = Struct(">12s12sBB6x")
 _WORD_1 = Struct(">II24x")
-_PARAMETERS = Struct(">HHHIII11I12IH")
+_PARAMETERS = Struct(">HHHIII11I13IH")
 _SOURCE = Struct(">32s12s12sII32s")
 
 
@@ -101,6 +101,7 @@ def parameters_digest(feed: FeedSpec) -> bytes:
         alarms.event_half_life_ms,
         alarms.event_limit,
         alarms.dispersion_ppm,
+        alarms.outlier_floor_ppm,
         alarms.peg_ppm,
         len(feed.sources),
     )

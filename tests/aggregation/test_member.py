@@ -133,10 +133,10 @@ def test_outliers_are_named_but_still_count() -> None:
 
 def test_an_outlier_is_taken_back_at_half_the_distance() -> None:
     limit = OUTLIER_MULTIPLE * 10
-    assert not is_outlier(limit, 10, was_outlier=False)
-    assert is_outlier(limit + 1, 10, was_outlier=False)
-    assert is_outlier(limit // 2 + 1, 10, was_outlier=True)
-    assert not is_outlier(limit // 2, 10, was_outlier=True)
+    assert not is_outlier(limit, 10, 0, was_outlier=False)
+    assert is_outlier(limit + 1, 10, 0, was_outlier=False)
+    assert is_outlier(limit // 2 + 1, 10, 0, was_outlier=True)
+    assert not is_outlier(limit // 2, 10, 0, was_outlier=True)
     nearer = quotes(flat(30_000, 30_010, 29_990, 30_005, 30_035))
     fresh = member_prices(TABLE, nearer, 0)
     assert not fresh[0].outliers
