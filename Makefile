@@ -1,6 +1,6 @@
 # Each target does all the set-up that it needs; `make help` lists them.
 .DEFAULT_GOAL := help
-.PHONY: help setup testnet test test-slow simulate mutants lint format bench bench-gas bench-adapters model contracts \
+.PHONY: help setup testnet test test-slow simulate mutants lint format bench bench-risk bench-gas bench-adapters model contracts \
 	contracts-check test-contracts verify-contracts constraints clean
 
 bin := .venv/bin
@@ -55,6 +55,9 @@ format: setup  ## rewrite the code in the project's style
 
 bench: setup  ## measure rounds against the bare protocol, in one run
 	@$(bin)/python tests/bench/rounds.py $(ARGS)
+
+bench-risk: setup  ## measure false alarms and what is noticed how soon (ARGS="--quick --plot FILE")
+	@$(bin)/python tests/bench/risk.py $(ARGS)
 
 bench-gas: setup  ## measure what every path of the Oracle costs (ARGS=--write: the snapshot)
 	@$(bin)/python tests/bench/gas.py $(ARGS)

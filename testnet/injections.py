@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from math import sin
 
-from aggregation.alarm import RISK_HIGH, RISK_NOTICE, Alarm
+from aggregation.alarm import RISK_NOTICE, Alarm
 from aggregation.replay import Moment, Replay
 from aggregation.status import Status
 from aggregation.table import FeedTable
@@ -31,11 +31,15 @@ Shape = Callable[[float], float]
 
 @dataclass(frozen=True, slots=True)
 class Injection:
-    """A change of BTC's price at one venue, or everywhere (None)."""
+    """A change of BTC's price, named as in `SHAPES`, at one venue, or everywhere (None)."""
 
     name: str
-    shape: Shape
     venue: str | None = None
+
+    @property
+    def shape(self) -> Shape:
+        """How the price changes."""
+        return SHAPES[self.name]
 
     def distortion(self, begun_ms: int) -> Distortion:
         """Return by which factor each source's price is changed."""
@@ -61,10 +65,8 @@ SHAPES: dict[str, Shape] = {
 
 def injections(venue: str = "kraken") -> Iterator[Injection]:
     """Yield every shape at one venue, and everywhere."""
-    for name, shape in SHAPES.items():
-        yield Injection(name, shape, venue)
-    for name, shape in SHAPES.items():
-        yield Injection(name, shape)
+    yield from (Injection(name, venue) for name in SHAPES)
+    yield from (Injection(name) for name in SHAPES)
 
 
 @dataclass(slots=True)
@@ -245,6 +247,3 @@ def summed_up(trials: Sequence[Trial]) -> list[Detection]:
             )
         )
     return found
-
-
-__all__ = ["RISK_HIGH", "Detection", "Injection", "Quiet", "Rehearsal", "Trial", "injections"]

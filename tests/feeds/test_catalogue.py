@@ -12,7 +12,6 @@ from aggregation.feed_check import native_venues
 from feeds.catalogue import DEFAULT_PATH, feed_rows, feed_table, load_catalogue
 from testnet.exchanges.pairs import listings
 
-
 # A hundred times what these were worth when the decimals were chosen, rounded up.
 USD_HUNDREDFOLD = {
     "BTC": 12_500_000, "ETH": 500_000, "SOL": 30_000, "USDT": 100, "USDC": 100, "DAI": 100,
