@@ -1,7 +1,7 @@
 # Each target does all the set-up that it needs; `make help` lists them.
 .DEFAULT_GOAL := help
-.PHONY: help setup testnet test test-slow simulate mutants lint format bench bench-risk bench-gas bench-adapters model contracts \
-	contracts-check test-contracts verify-contracts constraints clean
+.PHONY: help setup testnet test test-slow simulate mutants lint format bench bench-risk bench-gas bench-adapters model \
+	contracts contracts-check test-contracts verify-contracts check-deployment constraints clean
 
 bin := .venv/bin
 forge := cd contracts && node_modules/.bin/forge
@@ -73,6 +73,7 @@ contracts: contracts/node_modules  ## compile the contracts anew into contracts/
 
 contracts-check: contracts/node_modules  ## compile and compare with the committed artifacts
 	@node contracts/build.mjs --check
+	@node tests/contracts/consumers/build.mjs --check
 
 test-contracts: contracts/node_modules  ## fuzz the contracts with forge (about a minute)
 	@$(forge) test $(ARGS)
@@ -89,6 +90,20 @@ contracts/.tools: contracts/tools/constraints.txt
 	@$(bin)/uv pip install --quiet --python $@/bin/python -c $< halmos slither-analyzer
 	@touch $@
 
+check-deployment: setup .tools  ## validate the files of node/deployment with the tools that read them
+	@promtool check rules node/deployment/prometheus/didyma.rules.yml
+	@promtool test rules node/deployment/prometheus/didyma.rules.test.yml
+	@promtool check config node/deployment/prometheus/prometheus.yml
+	@.tools/bin/hadolint node/deployment/Dockerfile
+	@.tools/bin/check-jsonschema --builtin-schema vendor.compose-spec node/deployment/compose.yaml
+	@.tools/bin/kubernetes-validate --strict node/deployment/kubernetes/didyma.yaml
+	@systemd-analyze security --offline=true --no-pager --threshold=20 node/deployment/didyma.service | tail -1
+
+.tools: node/deployment/tools.txt
+	@$(bin)/uv venv --quiet --clear --python $(bin)/python $@
+	@$(bin)/uv pip install --quiet --python $@/bin/python -r $<
+	@touch $@
+
 contracts/node_modules: contracts/package.json
 	@command -v npm >/dev/null || { echo "npm is missing: install Node.js 20 or later" >&2; exit 1; }
 	@cd contracts && npm install --no-package-lock --no-audit --no-fund --silent
@@ -101,4 +116,4 @@ constraints: setup  ## write constraints.txt anew from the ranges of pyproject.t
 	@mv constraints.new constraints.txt
 
 clean:  ## remove what was installed and built here
-	rm -rf .venv dist contracts/node_modules contracts/.forge contracts/.tools constraints.new
+	rm -rf .venv .tools dist contracts/node_modules contracts/.forge contracts/.tools constraints.new

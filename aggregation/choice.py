@@ -18,11 +18,23 @@ class Choice(NamedTuple):
     average for whoever leaves out members regardless of their prices.
 
     The shift alone accuses the innocent: the low median of fewer prices is higher on average
-    wherever their number becomes odd.
+    wherever their number becomes odd. `lowest_ppm` and `highest_ppm` are the ranks that the lowest
+    and the highest of these prices would have had.
     """
 
     shift_ppb: int
     rank_ppm: int
+    lowest_ppm: int
+    highest_ppm: int
+
+    def lean_ppm(self, side: int) -> int:
+        """Return how far the choice leans to a side (1: higher, -1: lower).
+
+        In parts per million of the farthest that any choice could have leant to the other side, so
+        -1,000,000 at worst, and 0 on average for whoever does not look at prices.
+        """
+        farthest = -self.lowest_ppm if side > 0 else self.highest_ppm
+        return max(_towards_zero(side * self.rank_ppm * PPM, farthest), -PPM)
 
 
 def choice(included: list[int], left_out: list[int]) -> Choice | None:
@@ -40,15 +52,19 @@ def choice(included: list[int], left_out: list[int]) -> Choice | None:
         return None
     agreed, full = low_median(included), low_median(ordered)
     # How many subsets of this size have the element at `place` as their low median.
-    below = same = 0
+    below = same = lowest = highest = 0
     for place in range(middle, middle + count - size + 1):
         ways = comb(place, middle) * comb(count - 1 - place, size - 1 - middle)
         below += ways if ordered[place] < agreed else 0
         same += ways if ordered[place] == agreed else 0
+        lowest += ways if ordered[place] == ordered[middle] else 0
+        highest += ways if ordered[place] == ordered[middle + count - size] else 0
     total = comb(count, size)
     return Choice(
         _towards_zero((agreed - full) * PPB, full),
         _towards_zero((2 * below + same - total) * PPM, 2 * total),
+        _towards_zero((lowest - total) * PPM, 2 * total),
+        _towards_zero((total - highest) * PPM, 2 * total),
     )
 
 

@@ -79,6 +79,8 @@ def _split(compressed: bytes, width: int, group: str) -> tuple[int, bool]:
     if not flags & _COMPRESSED:
         raise ValueError(f"the {group} point is not in compressed form")
     if flags & _INFINITY:
+        if any(compressed[1:]) or compressed[0] != _COMPRESSED | _INFINITY:
+            raise ValueError(f"the {group} point has the flag of infinity, and coordinates beside")
         raise ValueError(f"the {group} point is the point at infinity")
     first = bytes([compressed[0] & ~_FLAGS]) + compressed[1:_FIELD_BYTES]
     coordinate = int.from_bytes(first, "big")

@@ -215,6 +215,9 @@ class Connection:
                 f"handshake refused with HTTP status {error.status}",
                 wait_s=retry_after_s(error.headers),
             ) from None
+        except aiohttp.ClientConnectorError as error:
+            url, why = self._endpoint.ws_url, error.os_error.strerror or error.os_error
+            raise ConnectionLost(f"cannot connect to {url}: {told(why)}") from None
         except (aiohttp.ClientError, OSError, ValueError) as error:
             url = self._endpoint.ws_url
             raise ConnectionLost(f"cannot connect to {url}: {told(error)}") from None

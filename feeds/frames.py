@@ -5,6 +5,7 @@ understand is `Undecodable`: counted, never guessed.
 """
 
 import zlib
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Annotated
@@ -145,6 +146,15 @@ def scaled_text(token: str) -> int:
     if len(token) > DECIMAL_LENGTH_MAX:
         raise ValueError(f"a decimal of {len(token)} characters")
     return parse_decimal(token)
+
+
+def best_text(levels: Sequence[Sequence[str]]) -> int:
+    """Scale the price of the first level of one side of a book; no level is 0."""
+    if not levels:
+        return 0
+    if not levels[0]:
+        raise ValueError("a book level without a price")
+    return scaled_text(levels[0][0])
 
 
 def scaled_number(token: Raw) -> int:

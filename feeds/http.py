@@ -53,6 +53,9 @@ async def fetch(
             return bytes(body)
     except TimeoutError:
         raise Unanswered(f"no answer from {rest_url} within {limits.answer_s:g} s") from None
+    except aiohttp.ClientConnectorError as error:
+        why = error.os_error.strerror or error.os_error
+        raise Unanswered(f"cannot ask {rest_url}: {told(why)}") from None
     except (aiohttp.ClientError, OSError, ValueError) as error:
         raise Unanswered(f"cannot ask {rest_url}: {told(error)}") from None
 

@@ -123,7 +123,9 @@ class Link:
         await self._greeted.wait()
         if self._venue.subscribe_after_s:
             await asyncio.sleep(self._venue.subscribe_after_s)
-        for subscription in self._subscriptions:
+        for number, subscription in enumerate(self._subscriptions):
+            if number and self._venue.request_pause_s:
+                await asyncio.sleep(self._venue.request_pause_s)
             await self._send(subscription.text)
 
     async def _send(self, text: str) -> None:

@@ -98,7 +98,8 @@ class Venue:
     `symbols` spells a pair as the price frames do; `subscribe` words the requests for some of
     them; `reader` gives each connection its reader. `rotate_after_s` replaces a connection, with
     an overlap, before the exchange would end it. With `greets` nothing is sent before the
-    exchange's `Greeting`, and `subscribe_after_s` later than that (or than the handshake).
+    exchange's `Greeting`, and `subscribe_after_s` later than that (or than the handshake);
+    `request_pause_s` passes between two requests.
     `bootstrap` asks by HTTP where to connect, each time. A connection carries at most
     `pairs_per_connection`; with more, the venue gets several. `last_is_fresh` says that a price
     frame is itself a trade, so that its last price is as new as its book. `rest` is asked while
@@ -116,6 +117,7 @@ class Venue:
     rotate_after_s: float | None = None
     greets: bool = False
     subscribe_after_s: float = 0
+    request_pause_s: float = 0
     bootstrap: Bootstrap | None = None
     connect_limit: ConnectLimit = ConnectLimit(30, 60)
     pairs_per_connection: int = 100

@@ -160,10 +160,7 @@ class Candidates:
         for view in self.views():
             if view.configuration_hash == configuration_hash:
                 return view
-        raise CheckFailed(
-            f"nobody proposes a configuration 0x{configuration_hash.hex()}; see "
-            "`didyma committee status`"
-        )
+        raise CheckFailed(f"nobody proposes a configuration 0x{configuration_hash.hex()}")
 
     def own(self) -> Candidate | None:
         """Return what this member proposes, to be sent to the others."""

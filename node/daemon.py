@@ -310,7 +310,7 @@ class Node:
         own = self._keys.identity.public_key
         return {
             peer_number(member.ed25519_key): PeerAddress(
-                member.ed25519_key, addresses.get(member.name)
+                member.ed25519_key, addresses.get(member.name), member.name
             )
             for member in members
             if member.ed25519_key != own
@@ -417,7 +417,7 @@ class Node:
             self._mesh.add(peer, address)
             self._board.add(peer)
             if address.multiaddr is None and peer not in self._addresses:
-                _log.warning("peer.without_address", peer=address.ed25519_key.hex())
+                _log.warning("peer.without_address", peer=address.name)
         self._addresses = wanted
         _log.info("epoch.begins", epoch=epoch.context.epoch, members=list(epoch.member_names))
         self._candidates = None

@@ -27,7 +27,7 @@ from consensus.evidence import (
     verify_evidence,
 )
 from consensus.messages import EvidenceMessage
-from node.network.rate import TokenBucket
+from node.network.rate import PeerBuckets
 from node.running_epoch import RunningEpoch
 from node.store import Store, StoredEvidence
 from node.store.store import EVIDENCE_PER_MEMBER_MAX
@@ -89,7 +89,7 @@ class EvidenceBook:
         self._tell = tell
         self._convicted = convicted
         self._limiter = trio.CapacityLimiter(_VERIFYING_MAX)
-        self._buckets: dict[object, TokenBucket] = {}
+        self._pieces = PeerBuckets[bytes](PIECES_A_SECOND, PIECES_AT_ONCE)
         stored = store.evidence()
         self._known = {(one.domain, one.kind, one.member, one.view) for one in stored}
         self._kept: dict[tuple[bytes, str, int], int] = {}
@@ -122,11 +122,14 @@ class EvidenceBook:
             return False
         return True
 
-    async def receive(self, peer: object, epoch: RunningEpoch, message: EvidenceMessage) -> None:
-        """Verify and keep what a peer tells of; raise `InvalidMessage` if it proves nothing."""
-        now = trio.current_time()
-        bucket = self._buckets.setdefault(peer, TokenBucket(PIECES_A_SECOND, PIECES_AT_ONCE, now))
-        if bucket.take(1, now):
+    async def receive(
+        self, ed25519_key: bytes, epoch: RunningEpoch, message: EvidenceMessage
+    ) -> None:
+        """Verify and keep what a peer tells of; raise `InvalidMessage` if it proves nothing.
+
+        The peer goes by its key, which is the same in every epoch.
+        """
+        if self._pieces.take(ed25519_key, trio.current_time()):
             await self._judge(epoch, decode_evidence(message.evidence))
 
     async def _judge(self, epoch: RunningEpoch, evidence: Evidence) -> None:

@@ -32,7 +32,7 @@ from node.epoch_state import agreed_in, encode_state
 from node.errors import NetworkFileError
 from node.evidence_book import EvidenceBook
 from node.journal import Journal
-from node.network.rate import TokenBucket
+from node.network.rate import PeerBuckets
 from node.payload import digest_of, is_priced
 from node.running_epoch import RunningEpoch, encode_successor
 from node.signer import Signer
@@ -54,12 +54,17 @@ PARTING_SECONDS = 1.0
 
 TESTIMONIES_A_SECOND = 0.1
 TESTIMONIES_AT_ONCE = 3
+"""So many of one member are verified; whoever halts again after a restart testifies again."""
 
 STALE_A_SECOND = 4.0
 STALE_AT_ONCE = 16.0
 """Unknown certificates of views that are over are verified no more often, for each member: they may
 prove an offence, but each costs a pairing, and an honest member has few of them."""
-"""So many of one member are verified; whoever halts again after a restart testifies again."""
+
+REQUESTS_A_SECOND = 8.0
+REQUESTS_AT_ONCE = 64.0
+"""Requests for blocks of one member are answered no more often, since an answer may have a MiB. An
+honest member asks again, and needs 8 to fill a gap that it fills block by block."""
 
 GOSSIP_SECONDS = 1.0
 CANDIDATE_EVERY_SECONDS = 10.0
@@ -205,8 +210,9 @@ class Runtime:
         self._timer = Alarm[int]()
         self._observing = Alarm[fx.Observe]()
         self._loading: set[int] = set()
-        self._testimonies: dict[int, TokenBucket] = {}
-        self._stale: dict[int, TokenBucket] = {}
+        self._testimonies = PeerBuckets[int](TESTIMONIES_A_SECOND, TESTIMONIES_AT_ONCE)
+        self._stale = PeerBuckets[int](STALE_A_SECOND, STALE_AT_ONCE)
+        self._requests = PeerBuckets[int](REQUESTS_A_SECOND, REQUESTS_AT_ONCE)
         self._others = [member for member in range(self._context.n) if member != me]
         self._observed_ns: dict[int, int] = {}
         self._backfill = Backfill(epoch, me, store, events, self._send)
@@ -263,7 +269,8 @@ class Runtime:
                         self._verifier.check, member, message, limiter=self._verifying
                     )
                 if isinstance(message, wire.EvidenceMessage):
-                    await self._evidence.receive(member, self._epoch, message)
+                    key = self._context.configuration.members[member].ed25519_key
+                    await self._evidence.receive(key, self._epoch, message)
                 elif isinstance(message, wire.Successor):
                     await trio.to_thread.run_sync(
                         self._epoch.check, message, limiter=self._verifying
@@ -328,9 +335,9 @@ class Runtime:
             case wire.Proposal(block=block):
                 return block.view >= self._core.view - 1 or self._may_be_stale(member, message)
             case wire.Testimony():
-                now = trio.current_time()
-                first = TokenBucket(TESTIMONIES_A_SECOND, TESTIMONIES_AT_ONCE, now)
-                return self._testimonies.setdefault(member, first).take(1, now)
+                return self._testimonies.take(member, trio.current_time())
+            case wire.BlockRequest():
+                return self._requests.take(member, trio.current_time())
             case wire.Candidate():
                 return self._candidates.admits(member, message, trio.current_time())
             # Certificates cost much to verify, and perhaps nobody asked for these.
@@ -347,9 +354,7 @@ class Runtime:
     def _may_be_stale(self, member: int, message: wire.Message) -> bool:
         if self._verifier.is_cheap(message):
             return True
-        now = trio.current_time()
-        first = TokenBucket(STALE_A_SECOND, STALE_AT_ONCE, now)
-        return self._stale.setdefault(member, first).take(1, now)
+        return self._stale.take(member, trio.current_time())
 
     def _take_candidate(self, member: int, candidate: wire.Candidate) -> None:
         try:

@@ -17,6 +17,7 @@ import trio
 
 from consensus import messages as wire
 from consensus.errors import InvalidMessage
+from node.network.rate import PeerBuckets
 from node.running_epoch import RunningEpoch, decode_successor
 from node.store import Store
 
@@ -30,6 +31,10 @@ EARLY_BYTES_MAX: Final = 1 << 20
 
 TELL_EVERY_SECONDS: Final = 0.5
 """A member that is behind is told so, or asked how an epoch ended, no more often."""
+
+REQUESTS_A_SECOND: Final = 8.0
+REQUESTS_AT_ONCE: Final = 64.0
+"""Of one peer, for what is in the store of epochs that are over; what is more is ignored."""
 
 _log = structlog.get_logger("node.switchboard")
 
@@ -55,16 +60,22 @@ def peer_number(ed25519_key: bytes) -> int:
     return int.from_bytes(ed25519_key, "big")
 
 
+def key_of(peer: int) -> bytes:
+    """Return the Ed25519 key of a peer."""
+    return peer.to_bytes(32, "big")
+
+
 def sealed(epoch: int, message: wire.Message | bytes) -> bytes:
     """Return the frame of a message."""
     encoded = message if isinstance(message, bytes) else wire.encode(message)
     return epoch.to_bytes(EPOCH_BYTES, "big") + encoded
 
 
-OnEvidence = Callable[[int, RunningEpoch, wire.EvidenceMessage], Awaitable[None]]
+OnEvidence = Callable[[bytes, RunningEpoch, wire.EvidenceMessage], Awaitable[None]]
+"""Takes a peer's Ed25519 key, and what it tells of an epoch."""
 
 
-async def _ignore(peer: int, epoch: RunningEpoch, message: wire.EvidenceMessage) -> None:
+async def _ignore(ed25519_key: bytes, epoch: RunningEpoch, message: wire.EvidenceMessage) -> None:
     pass
 
 
@@ -87,6 +98,7 @@ class EpochNetwork:
 
     def __init__(self, board: "Switchboard", epoch: RunningEpoch) -> None:
         self.epoch = epoch.context.epoch
+        self.running = epoch
         self._board = board
         self._peers = [peer_number(member.ed25519_key) for member in epoch.members]
         self.indices: Mapping[int, int] = {peer: i for i, peer in enumerate(self._peers)}
@@ -141,6 +153,7 @@ class Switchboard:
         self._told: dict[int, float] = {}
         self._asked: dict[int, float] = {}
         self._loading: set[int] = set()
+        self._requests = PeerBuckets[int](REQUESTS_A_SECOND, REQUESTS_AT_ONCE)
         self._serving: dict[int, trio.CancelScope] = {}
         self._receiving: dict[int, trio.CancelScope] = {}
         self._nursery: trio.Nursery
@@ -212,6 +225,17 @@ class Switchboard:
             self._serving.pop(peer).cancel()
         for known in (self._early, self._told, self._asked, self._receiving):
             known.pop(peer, None)
+        self._requests.forget(peer)
+
+    def _name_of(self, peer: int) -> str:
+        """Return what people call a peer: its name in the newest epoch that has it, or its key."""
+        key = key_of(peer)
+        epochs = [*self._ended.values(), *([self._network.running] if self._network else [])]
+        for epoch in epochs[::-1]:
+            for member in epoch.members:
+                if member.ed25519_key == key:
+                    return member.name
+        return "0x" + key.hex()
 
     async def _serve(self, peer: int, scope: trio.CancelScope) -> None:
         with scope:
@@ -241,7 +265,7 @@ class Switchboard:
                 return body
             self._route(peer, epoch, body)
         except InvalidMessage as error:
-            _log.warning("peer.invalid", peer=peer, reason=str(error))
+            _log.warning("peer.invalid", peer=self._name_of(peer), reason=str(error))
             self.links.drop(peer, str(error))
         return None
 
@@ -271,7 +295,7 @@ class Switchboard:
         message = wire.decode(body)
         match message:
             case wire.BlockRequest() | wire.SuccessorRequest():
-                if peer not in self._loading:
+                if peer not in self._loading and self._requests.take(peer, trio.current_time()):
                     self._loading.add(peer)
                     nursery.start_soon(self._load, peer, epoch, message)
             case wire.Timeout() | wire.HandoverShare() | wire.CheckpointRequest():
@@ -287,9 +311,9 @@ class Switchboard:
     async def _judge(self, peer: int, epoch: RunningEpoch, message: wire.EvidenceMessage) -> None:
         """Take evidence of an epoch that is over; offences do not pass with it."""
         try:
-            await self.on_evidence(peer, epoch, message)
+            await self.on_evidence(key_of(peer), epoch, message)
         except InvalidMessage as error:
-            _log.warning("peer.invalid", peer=peer, reason=str(error))
+            _log.warning("peer.invalid", peer=self._name_of(peer), reason=str(error))
             self.links.drop(peer, str(error))
 
     async def _load(

@@ -430,7 +430,7 @@ def _signature(encoded: bytes) -> G2Element:
     try:
         point = G2Element.from_bytes(encoded)
     except (ValueError, RuntimeError):
-        raise InvalidMessage("bytes that are no point of G2") from None
+        raise InvalidMessage("a signature that is no point of G2") from None
     if point == G2Element():
         raise InvalidMessage("the infinity signature")
     return point

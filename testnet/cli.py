@@ -40,11 +40,11 @@ def _faults(
 ) -> "tuple[FaultOrder, ...]":
     if not texts:
         return ()
-    from testnet.exchanges.simulator import VENUES
+    from testnet.deployment import testnet_venues
     from testnet.faults import parse_fault
 
     try:
-        return tuple(parse_fault(text, tuple(VENUES)) for text in texts)
+        return tuple(parse_fault(text, testnet_venues()) for text in texts)
     except ValueError as error:
         raise click.BadParameter(str(error)) from None
 

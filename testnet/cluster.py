@@ -22,6 +22,7 @@ from testnet.deployment import (
     MemberNode,
     configure,
     make_network,
+    testnet_venues,
 )
 from testnet.developer import developer_address
 from testnet.faults import (
@@ -246,7 +247,8 @@ class Cluster:
         exchanges = self.child(
             "exchanges",
             module_command(
-                *("testnet.exchanges", "--seed", str(options.seed), "--origin-ms", str(now_ms))
+                *("testnet.exchanges", "--seed", str(options.seed), "--origin-ms", str(now_ms)),
+                *("--venues", ",".join(testnet_venues())),
             ),
         )
         await exchanges.start(announces=True)
@@ -351,7 +353,7 @@ class Cluster:
                 )
             dead = [node for node in self._nodes if node.ended_by_itself]
             if len(dead) > (len(self._nodes) - 1) // 3:
-                raise ChildFailed(f"{dead[0].name} stopped: {dead[0].last_words()}")
+                raise ChildFailed(f"{dead[0].name} {dead[0].how_it_ended()}")
             await asyncio.sleep(_POLL_S)
         self.record.warm_ms = _now_ms()
         self._warm_at = time.monotonic()
@@ -432,7 +434,7 @@ class Cluster:
             if persona == "crasher" and self._nodes and self._nodes[member].killed_by_signal
         ]
         self.record.crashes = [
-            f"{node.name} stopped by itself: {node.last_words()}"
+            f"{node.name} {node.how_it_ended()}"
             for node in self._children
             if node.ended_by_itself and node not in crashers
         ]
@@ -517,9 +519,8 @@ def _entry(name: str, persona: str | None) -> MemberEntry:
 
 async def _until_lost(child: Child) -> None:
     """Raise `ChildFailed` when a process that all others need is gone."""
-    status = await child.ended()
-    how = f"was killed by signal {-status}" if status < 0 else f"ended with status {status}"
-    raise ChildFailed(f"the process {child.name} {how}: {child.last_words()}")
+    await child.ended()
+    raise ChildFailed(f"the process {child.name} {child.how_it_ended()}")
 
 
 def _doing(node: Child, status: Status | None) -> str:

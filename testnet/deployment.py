@@ -101,6 +101,12 @@ def testnet_feeds() -> FeedTable:
     )
 
 
+def testnet_venues() -> tuple[str, ...]:
+    """Return the exchanges that the testnet's feeds have sources at."""
+    feeds = testnet_feeds().feeds
+    return tuple(sorted({source.venue for feed in feeds for source in feed.sources}))
+
+
 def make_network(
     directory: Path, ports: range, *, rate: float, now_ms: int, names: Sequence[str] = ()
 ) -> Deployment:

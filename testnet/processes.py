@@ -143,6 +143,14 @@ class Child:
             with contextlib.suppress(ProcessLookupError, PermissionError):
                 os.killpg(self._process.pid, number)
 
+    def how_it_ended(self) -> str:
+        """Return in words how the process ended, and its last words: they may not tell why."""
+        assert self._process is not None
+        status = self._process.returncode
+        assert status is not None
+        how = f"was killed by signal {-status}" if status < 0 else f"ended with status {status}"
+        return f"{how}: {self.last_words()}"
+
     def last_words(self) -> str:
         """Return the last line of its log."""
         try:

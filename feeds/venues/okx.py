@@ -19,6 +19,7 @@ from feeds.frames import (
     Reconnect,
     Refused,
     WholeNumber,
+    best_text,
     last_text,
     scaled_text,
     told,
@@ -85,14 +86,6 @@ def _subscribe(symbols: Sequence[str]) -> list[Subscription]:
     return [Subscription(request, {symbol: (symbol,) for symbol in symbols})]
 
 
-def _best(levels: list[list[str]]) -> int:
-    if not levels:
-        return 0
-    if not levels[0]:
-        raise ValueError("a book level without a price")
-    return scaled_text(levels[0][0])
-
-
 def _read(frame: str) -> Sequence[Decoded]:
     if frame == "pong":
         return (ALIVE,)
@@ -104,8 +97,8 @@ def _read(frame: str) -> Sequence[Decoded]:
             return [
                 Price(
                     symbol=received.arg.instId,
-                    bid=_best(top.bids),
-                    ask=_best(top.asks),
+                    bid=best_text(top.bids),
+                    ask=best_text(top.asks),
                     exchange_time_ms=whole_text(top.ts),
                     sequence=top.seqId,
                 )

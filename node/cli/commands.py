@@ -27,6 +27,7 @@ _BUILT_IN = {
     "config": ("node.cli.config:config", "Check or show the configuration in force."),
     "run": ("node.cli.run:run", "Run the node."),
     "status": ("node.cli.status:status", "Ask the running node how it is."),
+    "feeds": ("node.cli.feeds:feeds", "List, try and decode feeds and their sources."),
     "evidence": (
         "node.cli.evidence:evidence",
         "Show, export and verify proof of what members did wrong.",
@@ -34,6 +35,10 @@ _BUILT_IN = {
     "oracle": ("node.cli.oracle:oracle", "Read prices from an Oracle on a chain."),
     "reports": ("node.cli.reports:reports", "Fetch reports, and verify them without a node."),
 }
+
+
+_NOT_USABLE = (FileNotFoundError, IsADirectoryError, NotADirectoryError, PermissionError)
+"""What is wrong with a file that was named, whichever command names it."""
 
 
 class RootCommand(click.Group):
@@ -105,6 +110,8 @@ class RootCommand(click.Group):
         except OSError as error:
             place = f"{error.filename}: " if error.filename else ""
             reason = error.strerror or str(error)
+            if place and isinstance(error, _NOT_USABLE):
+                _fail(as_json, "configuration", f"{place}{reason}", ExitCode.CONFIGURATION)
             _fail(as_json, "failure", f"{place}{reason}", ExitCode.FAILURE)
 
 

@@ -1,16 +1,15 @@
 """Show, export and verify proof of what members did wrong."""
 
 import json
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import click
 
 from node.cli.config_option import config_option
+from node.cli.node_options import node_options
 from node.cli.output import emit, json_option
-
-_Command = TypeVar("_Command", bound=Callable[..., Any])
+from node.cli.proven_epoch import epoch_options, proven_epoch
 
 
 @click.group()
@@ -18,17 +17,8 @@ def evidence() -> None:
     """Show, export and verify proof of what members did wrong."""
 
 
-def _node_options(command: _Command) -> _Command:
-    command = click.option("--url", help="The control listener; by default the configuration's.")(
-        command
-    )
-    return click.option("--timeout", type=click.IntRange(1, 300), default=5, show_default=True)(
-        command
-    )
-
-
 @evidence.command("list")
-@_node_options
+@node_options("control")
 @config_option
 @json_option
 def list_evidence(url: str | None, timeout: int, config_file: Path) -> None:
@@ -44,7 +34,7 @@ def list_evidence(url: str | None, timeout: int, config_file: Path) -> None:
 
 @evidence.command()
 @click.argument("evidence_id", metavar="ID")
-@_node_options
+@node_options("control")
 @config_option
 @json_option
 def show(evidence_id: str, url: str | None, timeout: int, config_file: Path) -> None:
@@ -71,7 +61,7 @@ def show(evidence_id: str, url: str | None, timeout: int, config_file: Path) -> 
     show_default=True,
     help="The directory for the files.",
 )
-@_node_options
+@node_options("control")
 @config_option
 @json_option
 def export(
@@ -104,54 +94,34 @@ def export(
 
 @evidence.command()
 @click.argument("file", type=click.Path(path_type=Path, dir_okay=False))
-@click.option(
-    "--network",
-    "network_path",
-    type=click.Path(path_type=Path, dir_okay=False),
-    default="network.json",
-    show_default=True,
-    help="The committee file, from a source that you trust.",
-)
-@click.option(
-    "--epoch-file",
-    "epoch_path",
-    type=click.Path(path_type=Path, dir_okay=False),
-    help="The configuration of a later epoch, if the evidence is of one.",
-)
+@epoch_options
 @json_option
-def verify(file: Path, network_path: Path, epoch_path: Path | None) -> None:
+def verify(file: Path, network_path: Path, epochs_path: Path | None, url: str | None) -> None:
     """Check the evidence in FILE against a committee file, without a node.
 
-    Recomputes every digest and verifies every signature. Exit status 1 if anything does not hold.
+    Recomputes every digest and verifies every signature. Evidence of a later epoch needs the proofs
+    of how the committee changed, from --epochs or --url: each committee signed for the next one.
+    Exit status 1 if anything does not hold.
     """
-    from consensus.committee import EpochContext
-    from node import epoch_file, network_file
-    from node.errors import CheckFailed
-    from node.evidence_file import EVIDENCE_FILE_BYTES_MAX, verify_file
+    from node import network_file
+    from node.evidence_file import EVIDENCE_FILE_BYTES_MAX, evidence_in, verify_file
 
     network = network_file.load(network_path)
-    context, table, names = network.context, network.table, network.member_names
-    if epoch_path is not None:
-        later = epoch_file.load(epoch_path)
-        if later.network != network.network:
-            raise CheckFailed(f"{epoch_path} is of another network than {network_path}")
-        # Evidence names no genesis: what is signed hangs on the domain alone.
-        context = EpochContext(later.network, later.epoch, later.configuration, bytes(32), 0)
-        table, names = later.table, later.member_names
     with file.open("rb") as stream:
         content = stream.read(EVIDENCE_FILE_BYTES_MAX + 1)
-    document = verify_file(content, context, table)
-    accused = [names[member] for member in document.accused]
+    number = evidence_in(content)[0].epoch
+    epoch = proven_epoch("evidence", number, network, epochs_path, url)
+    document = verify_file(content, epoch.context, epoch.table)
+    accused = [epoch.member_names[member] for member in document.accused]
     emit(
         {
             "ok": True,
             "network": network.name,
-            "epoch": context.epoch,
+            "epoch": number,
             "kind": document.kind,
             "accused": accused,
         },
-        f"Valid: {document.kind} in epoch {context.epoch} of {network.name} by "
-        + ", ".join(accused),
+        f"Valid: {document.kind} in epoch {number} of {network.name} by " + ", ".join(accused),
     )
 
 

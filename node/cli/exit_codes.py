@@ -18,7 +18,7 @@ MEANING = {
     ExitCode.OK: "done, and what was checked holds",
     ExitCode.FAILURE: "failed, or what was checked does not hold",
     ExitCode.USAGE: "wrong arguments or options",
-    ExitCode.CONFIGURATION: "node.toml, a key file or the committee file is not usable",
+    ExitCode.CONFIGURATION: "a file that was named is missing or not usable, such as node.toml",
     ExitCode.UNREACHABLE: "the node did not answer",
     ExitCode.INTERRUPTED: "interrupted",
 }

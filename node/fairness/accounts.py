@@ -5,8 +5,9 @@ from dataclasses import dataclass
 from typing import Final, Literal
 
 from node.fairness.arrivals import Arrivals
-from node.fairness.bias import HIGHER, SCORE_MAX_PPM, Bias
+from node.fairness.bias import HIGHER, Bias
 from node.fairness.inclusion import Inclusion
+from node.fairness.rarity import SCORE_MAX
 from node.fairness.view import (
     FairnessAlarm,
     FairnessView,
@@ -163,7 +164,7 @@ class FairnessAccounts:
                     names[member],
                     held[leader][member],
                     inclusion.omitted(leader, member),
-                    inclusion.score(leader, member) * 1_000_000 // inclusion.limit,
+                    inclusion.score(leader, member) * 1_000_000 // SCORE_MAX,
                 )
                 for leader in everyone
                 for member in inclusion.judged
@@ -178,7 +179,7 @@ class FairnessAccounts:
 
     def _shifts(self, leader: int, names: Sequence[str], feeds: Sequence[str]) -> list[FeedShift]:
         bias = self._bias
-        ordered = sorted(bias.feeds(leader), key=lambda feed: (-bias.score_ppm(leader, feed), feed))
+        ordered = sorted(bias.feeds(leader), key=lambda feed: (-bias.score(leader, feed), feed))
         turns = bias.turns(leader)
         return [
             FeedShift(
@@ -189,7 +190,7 @@ class FairnessAccounts:
                 bias.total(leader, "higher", feed),
                 bias.total(leader, "lower", feed),
                 bias.total(leader, "shift", feed),
-                bias.score_ppm(leader, feed) * 1_000_000 // SCORE_MAX_PPM,
+                bias.score(leader, feed) * 1_000_000 // SCORE_MAX,
             )
             for feed in ordered[:FEEDS_SHOWN_MAX]
         ]

@@ -4,18 +4,31 @@ from collections.abc import Sequence
 from typing import Final
 
 from aggregation.choice import Choice, choice
+from aggregation.feed import PPM
+from node.fairness.rarity import SCORE_MAX, score_of
 from node.fairness.window import Window
 
-SLACK_PPM: Final = 125_000
-"""What a score loses at each choice, so that choices without regard to prices do not add up."""
+CHANCE: Final = 0.1
+"""A fair leader's choices lean to one side by so much on average, where 1 is always, ..."""
 
-SCORE_MAX_PPM: Final = 5_000_000
-"""The score at which an alarm is raised: 40 choices of the higher of two prices at n = 4."""
+RATIO: Final = 2.0
+"""... and by this times what the other leaders' choices to that side come to, at the most.
 
-TURNS_TO_ALARM: Final = 67
-"""A leader that always takes the set with the lowest, or the highest, price is found in so many."""
+A member that all of them miss bends the price for all of them.
+"""
 
-ELSEWHERE: Final = 2
+_WEIGHT: Final = 0.9
+LEAN_MAX_PPM: Final = 1_200_000
+"""What is more is not counted, so that no choice alone says too much."""
+
+_ELSEWHERE_MAX: Final = 0.6
+"""Of four members; with fewer, of whom none may be faulty, alarms are less rare."""
+
+TURNS_TO_ALARM: Final = 59
+"""A leader that always takes the set with the lowest, or the highest, price is found in so many.
+
+At n = 5, of the lowest; others are found sooner.
+"""
 
 HIGHER: Final = 1
 LOWER: Final = -1
@@ -24,14 +37,16 @@ LOWER: Final = -1
 class Bias:
     """The accounts of one epoch: how far the leaders' choices moved each feed's price.
 
-    For each leader, feed and side a cumulative sum of `Choice.rank_ppm`, less the slack, and less
-    twice what the other leaders' choices to that side are on average: a member that all of them
-    miss bends the price for all of them. Turns in which all prices were taken, or in which no
-    choice could matter, change no score.
+    A choice *leans* to a side by its rank, divided by the least that any choice could have had on
+    the other side: -1 at worst, and 0 on average for whoever does not look at prices. For each
+    leader, feed and side the score is that of the factors 1 + weight · (lean - chance) for its own
+    choices and 1 - weight · ratio · lean / (n - 1) for the others' towards the side (`rarity.py`).
+    Turns in which all prices were taken, or in which no choice could matter, change no score.
     """
 
     def __init__(self, n: int, faulty_max: int) -> None:
         self._n = n
+        self._elsewhere = min(_WEIGHT * RATIO / max(1, n - 1), _ELSEWHERE_MAX)
         self._enough = 2 * faulty_max + 1
         self._windows = [Window[tuple[str, int]]() for _ in range(n)]
         self._scores: dict[tuple[int, int, int], int] = {}
@@ -64,20 +79,22 @@ class Bias:
 
     def _judge(self, leader: int, feed: int, made: Choice) -> None:
         for side in (HIGHER, LOWER):
-            towards = side * made.rank_ppm
-            self._move((leader, feed, side), towards - SLACK_PPM)
-            for other in range(self._n):
-                if towards > 0 and other != leader:
-                    self._move((other, feed, side), -ELSEWHERE * towards // (self._n - 1))
+            lean = min(made.lean_ppm(side), LEAN_MAX_PPM) / PPM
+            self._move((leader, feed, side), score_of(1 + _WEIGHT * (lean - CHANCE)))
+            if lean > 0:
+                debit = score_of(1 - self._elsewhere * lean)
+                for other in range(self._n):
+                    if other != leader:
+                        self._move((other, feed, side), debit)
 
     def _move(self, key: tuple[int, int, int], step: int) -> None:
-        score = min(self._scores.get(key, 0) + step, SCORE_MAX_PPM)
+        score = min(self._scores.get(key, 0) + step, SCORE_MAX)
         if score > 0:
             self._scores[key] = score
         else:
             self._scores.pop(key, None)
             self.biased.discard(key)
-        if score == SCORE_MAX_PPM:
+        if score == SCORE_MAX:
             self.biased.add(key)
 
     def _forget(self, leader: int) -> None:
@@ -101,9 +118,9 @@ class Bias:
         """Return how many of a leader's final blocks the window covers."""
         return self._windows[leader].turns
 
-    def score_ppm(self, leader: int, feed: int) -> int:
-        """Return the greater of the two sides' scores; the alarm is at `SCORE_MAX_PPM`."""
+    def score(self, leader: int, feed: int) -> int:
+        """Return the greater of the two sides' scores; the alarm is at `SCORE_MAX`."""
         return max(self._scores.get((leader, feed, side), 0) for side in (HIGHER, LOWER))
 
 
-__all__ = ["HIGHER", "LOWER", "SCORE_MAX_PPM", "Bias"]
+__all__ = ["CHANCE", "HIGHER", "LOWER", "RATIO", "TURNS_TO_ALARM", "Bias"]

@@ -1,28 +1,67 @@
 """Whose observations a leader takes, and when it has left out one member's too often.
 
-The alarms are cumulative sums (Page, "Continuous inspection schemes", Biometrika 1954): a score
-rises with each omission and falls with each inclusion, never below 0, and alarms at a limit. So it
-needs no history, and a leader that begins to censor is found as soon after years as at once.
+The alarms are cumulative sums, so they need no history, and a leader that begins to censor is found
+as soon after years as at once. What they promise, and why, stands in `rarity.py`.
 """
 
 from collections.abc import Collection
+from functools import cache
+from math import log
 from typing import Final
 
+from node.fairness.rarity import FACTOR_MAX, SCORE_MAX, score_of, turns_to_alarm
 from node.fairness.window import Window
 
-TURNS_TO_ALARM: Final = 24
-"""A leader that always leaves a member out is found in so many of its turns, others being fair."""
+CHANCE: Final = 0.08
+"""A fair leader leaves out what came in time in so many of its turns, ..."""
 
-OMITTED: Final = 4
-INCLUDED: Final = 1
-ELSEWHERE: Final = 8
-"""What the other leaders' omissions of the member in between weigh, all of them together.
+RATIO: Final = 1.5
+"""... and this times as often as the other leaders leave out the same member, at the most.
 
-Twice `OMITTED`: a leader is suspicious only if it leaves a member out more than twice as often as
-the others do. If they all do, the reason is with the member and its way to the network.
+If they all do, the reason is with the member and its way to the network.
 """
 
+_INCLUDED: Final = 0.87
+OMITTED: Final = score_of(FACTOR_MAX)
+INCLUDED: Final = score_of(_INCLUDED)
+
+TURNS_TO_ALARM: Final = turns_to_alarm(OMITTED)
+"""A leader that always leaves a member out is found in so many of its turns, others being fair."""
+
 OWN_BLOCKS_TO_ALARM: Final = 48
+"""So many more blocks without this node's observation than with it.
+
+With at most three in eight missing by chance, this is as rare as the other alarms: each step has
+the factor 5/3 or 3/5.
+"""
+
+
+@cache
+def elsewhere(others: int) -> int:
+    """Return what one more omission by one of so many other leaders adds to a leader's score.
+
+    The smallest debit with which fair leaders' factors are at most 1 on average over a turn of
+    each, however often a member is left out. With a factor 1 - k for an omission, and the others
+    leaving out the member in a share x of their turns, the logarithm of that average,
+    log(b + (a - b)(`CHANCE` + `RATIO` x)) + others · log(1 - kx), is concave in x.
+    """
+    if others < 1:
+        return 0
+    included = _INCLUDED
+    base = included + (FACTOR_MAX - included) * CHANCE
+    slope = (FACTOR_MAX - included) * RATIO
+    certain = (1 - CHANCE) / RATIO
+
+    def holds(k: float) -> bool:
+        worst = (slope - others * k * base) / (k * slope * (1 + others))
+        x = min(max(worst, 0.0), certain)
+        return log(base + slope * x) + others * log(1 - k * x) <= 0
+
+    low, high = 0.0, 0.999
+    for _ in range(40):
+        middle = (low + high) / 2
+        low, high = (low, middle) if holds(middle) else (middle, high)
+    return score_of(1 - high)
 
 
 class Inclusion:
@@ -38,8 +77,7 @@ class Inclusion:
         self.judged: tuple[int, ...] = tuple(range(n)) if small else ()
         if not small and me is not None:
             self.judged = (me,)
-        self._unit = max(1, n - 2)
-        self.limit = TURNS_TO_ALARM * OMITTED * self._unit
+        self._elsewhere = elsewhere(n - 2)
         self._scores = {
             (leader, member): 0 for member in self.judged for leader in range(n) if leader != member
         }
@@ -61,12 +99,12 @@ class Inclusion:
         self._omitted[leader].add(dict.fromkeys(omitted, 1))
         for member in self.judged:
             if member != leader and member in included:
-                self._move(leader, member, -INCLUDED * self._unit)
+                self._move(leader, member, INCLUDED)
         for member in omitted:
-            self._move(leader, member, OMITTED * self._unit)
+            self._move(leader, member, OMITTED)
             for other in range(self.n):
                 if other not in (leader, member):
-                    self._move(other, member, -ELSEWHERE)
+                    self._move(other, member, self._elsewhere)
         if self.me is not None and leader != self.me:
             step = -1 if self.me in included else 1
             self._own_score = min(max(self._own_score + step, 0), OWN_BLOCKS_TO_ALARM)
@@ -77,9 +115,9 @@ class Inclusion:
 
     def _move(self, leader: int, member: int, step: int) -> None:
         pair = (leader, member)
-        score = min(max(self._scores[pair] + step, 0), self.limit)
+        score = min(max(self._scores[pair] + step, 0), SCORE_MAX)
         self._scores[pair] = score
-        if score == self.limit:
+        if score == SCORE_MAX:
             self.left_out.add(pair)
         elif score == 0:
             self.left_out.discard(pair)
@@ -97,8 +135,8 @@ class Inclusion:
         return self._omitted[leader].total(member)
 
     def score(self, leader: int, member: int) -> int:
-        """Return a judged pair's score; the alarm is at `limit`."""
+        """Return a judged pair's score; the alarm is at `SCORE_MAX`."""
         return self._scores[leader, member]
 
 
-__all__ = ["OWN_BLOCKS_TO_ALARM", "TURNS_TO_ALARM", "Inclusion"]
+__all__ = ["CHANCE", "OWN_BLOCKS_TO_ALARM", "RATIO", "TURNS_TO_ALARM", "Inclusion", "elsewhere"]

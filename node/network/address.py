@@ -22,10 +22,14 @@ _ADDRESSES_TRIED_MAX: Final = 4
 
 @dataclass(frozen=True, slots=True)
 class PeerAddress:
-    """A member's Ed25519 key (32 bytes) and where it listens, as a multiaddr, if that is known."""
+    """A member's Ed25519 key (32 bytes) and where it listens, as a multiaddr, if that is known.
+
+    `name` is what logs call it; by default what the mesh does.
+    """
 
     ed25519_key: bytes
     multiaddr: str | None
+    name: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -41,9 +41,17 @@ class Link:
     """
 
     def __init__(
-        self, member: int, connection: Connection, inbox: Inbox, traffic: Traffic, limits: Limits
+        self,
+        member: int,
+        connection: Connection,
+        inbox: Inbox,
+        traffic: Traffic,
+        limits: Limits,
+        name: str,
     ) -> None:
+        """Take what carries a member's frames; `name` is what logs call the member."""
         self.member = member
+        self._name = name
         self.since = trio.current_time()
         self.reason = ""
         self.misbehaved = False
@@ -102,7 +110,7 @@ class Link:
         except* Exception as errors:
             # A fault of ours. It costs this one connection, not the node.
             self.close(f"failed: {errors.exceptions[0]!r}")
-            _log.error("link failed", member=self.member, exc_info=errors)
+            _log.error("link failed", member=self._name, exc_info=errors)
         finally:
             self.close("cancelled")
             self._traffic.dropped_frames += len(self._outbox)

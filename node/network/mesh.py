@@ -57,6 +57,7 @@ class _Peer:
         "last_heard",
         "link",
         "member",
+        "name",
         "peer_id",
         "standing",
         "traffic",
@@ -64,6 +65,7 @@ class _Peer:
 
     def __init__(self, member: int, address: PeerAddress, dialed: bool, limits: Limits) -> None:
         self.member = member
+        self.name = address.name or str(member)
         self.peer_id = peer_id_of(address.ed25519_key)
         self.endpoint: Endpoint | None = None
         """Where to dial it, or None if it is the one that dials, or nobody knows where."""
@@ -227,14 +229,17 @@ class Mesh:
     def drop(self, member: int, reason: str) -> None:
         """Close a misbehaving member's link and keep it away until its penalty is over.
 
-        What it sent and nobody has received yet is forgotten.
+        What it sent and nobody has received yet is forgotten. What it sent before it was dropped
+        brings no second penalty: many faults may be found at once.
         """
         peer = self._peers.get(member)
         if peer is None:
             return
-        peer.last_error = reason
-        seconds = peer.standing.penalise(trio.current_time())
-        _log.warning("member dropped", member=member, reason=reason, penalty_seconds=seconds)
+        now = trio.current_time()
+        if now >= peer.standing.penalty_until:
+            peer.last_error = reason
+            seconds = peer.standing.penalise(now)
+            _log.warning("member dropped", member=peer.name, reason=reason, penalty_seconds=seconds)
         if peer.link is not None:
             peer.link.close(reason)
         if member in self._peers:
@@ -330,7 +335,9 @@ class Mesh:
                 handshake.deadline = float("inf")
                 self._handshakes.pop(socket, None)
                 peer = dialed or self._by_id[connection.peer_id]
-                link = Link(peer.member, connection, self._inbox, peer.traffic, self._limits)
+                link = Link(
+                    peer.member, connection, self._inbox, peer.traffic, self._limits, peer.name
+                )
                 await self._serve(peer, link)
             finally:
                 nursery.cancel_scope.cancel()
@@ -340,7 +347,7 @@ class Mesh:
             peer.link.close("replaced by a newer connection")
         peer.link = link
         peer.last_error = ""
-        _log.info("member connected", member=peer.member)
+        _log.info("member connected", member=peer.name)
         try:
             await link.run()
         finally:
@@ -350,7 +357,7 @@ class Mesh:
             peer.last_heard = link.last_heard
             if link.misbehaved:
                 self.drop(peer.member, link.reason)
-            _log.info("member disconnected", member=peer.member, reason=link.reason)
+            _log.info("member disconnected", member=peer.name, reason=link.reason)
 
 
 def _described(error: BaseException) -> str:

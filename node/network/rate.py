@@ -1,4 +1,9 @@
-"""A token bucket on a clock that the caller reads."""
+"""Token buckets on a clock that the caller reads."""
+
+from collections.abc import Hashable
+from typing import Generic, TypeVar
+
+_Peer = TypeVar("_Peer", bound=Hashable)
 
 
 class TokenBucket:
@@ -21,3 +26,23 @@ class TokenBucket:
             return False
         self._level -= amount
         return True
+
+
+class PeerBuckets(Generic[_Peer]):
+    """A bucket of the same rate for each peer that was heard of."""
+
+    def __init__(self, rate: float, burst: float) -> None:
+        self._rate = rate
+        self._burst = burst
+        self._of: dict[_Peer, TokenBucket] = {}
+
+    def take(self, peer: _Peer, now: float) -> bool:
+        """Take one of a peer's tokens at time `now` (seconds); False if there is none."""
+        bucket = self._of.get(peer)
+        if bucket is None:
+            bucket = self._of[peer] = TokenBucket(self._rate, self._burst, now)
+        return bucket.take(1, now)
+
+    def forget(self, peer: _Peer) -> None:
+        """Forget a peer that is gone."""
+        self._of.pop(peer, None)

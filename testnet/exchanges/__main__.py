@@ -15,6 +15,7 @@ from testnet.exchanges.simulator import DEFAULT_RATE, MAX_RATE, VENUES, simulate
 from testnet.market import Market
 
 _PARENT_CHECK_S = 0.5
+_CLIENTS = 32
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -86,8 +87,9 @@ def _arguments(argv: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument(
         "--clients",
         type=_positive,
-        default=1,
-        help="how many nodes share the address, each with its own limits on requests (default 1)",
+        default=_CLIENTS,
+        help="how many nodes share the address, each with its own limits on requests "
+        f"(default {_CLIENTS})",
     )
     return parser.parse_args(argv)
 

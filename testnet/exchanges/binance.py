@@ -8,14 +8,16 @@ from collections.abc import Iterable
 from aiohttp import web
 from typing_extensions import override
 
+from testnet.exchanges.binance_rest import best_prices, day_ticker, rest_tickers
 from testnet.exchanges.book import Book, Profile
 from testnet.exchanges.decimals import plain
+from testnet.exchanges.limits import Limit
 from testnet.exchanges.server import (
     CloseConnection,
     Json,
     Venue,
     encode,
-    json_response,
+    rate_limited,
     strings,
 )
 from testnet.exchanges.session import Ping, Session
@@ -25,6 +27,8 @@ _PLACES = 8
 _COMBINED = "combined "
 _METHODS = ("SUBSCRIBE", "UNSUBSCRIBE", "LIST_SUBSCRIPTIONS", "SET_PROPERTY", "GET_PROPERTY")
 _STREAMS_MAX = 1_024
+_REFUSALS_MAX = 10
+_SHUT_OUT_S = 120
 
 
 class Binance(Venue):
@@ -41,6 +45,8 @@ class Binance(Venue):
     _streams = ("bookTicker", "trade", "miniTicker")
     channels = (*_streams, *(_COMBINED + name for name in _streams))
     ws_paths = ("/ws", "/ws/{streams:.+}", "/stream", "/")
+    # A ticker weighs 2 of 6,000.
+    requests = Limit(3_000, 60)
     # The limit is five; a ping or pong counts too.
     messages_per_s_max = 5
 
@@ -48,6 +54,7 @@ class Binance(Venue):
         super().__init__(market, updates_per_s)
         self.ping_every_s = 20.0
         self.pong_within_s = 60.0
+        self.connection_age_s_max = 24 * 3600
 
     @override
     def on_open(self, session: Session, request: web.Request) -> Iterable[bytes]:
@@ -114,17 +121,22 @@ class Binance(Venue):
         return encode({"e": "serverShutdown", "E": self.now_ms()})
 
     @override
+    def too_many(self, wait_s: int, refusals: int) -> web.Response:
+        # Who goes on regardless is shut out.
+        if refusals > _REFUSALS_MAX:
+            return rate_limited(418, wait_s + _SHUT_OUT_S)
+        return rate_limited(429, wait_s)
+
+    @override
     def add_rest(self, router: web.UrlDispatcher) -> None:
         router.add_get("/api/v3/ticker/bookTicker", self._rest_book_ticker)
+        router.add_get("/api/v3/ticker/24hr", self._rest_day)
 
     async def _rest_book_ticker(self, request: web.Request) -> web.Response:
-        symbol = request.query.get("symbol")
-        if symbol is None:
-            return json_response([_rest_entry(self.seen(each)) for each in self.books])
-        book = self.shown(symbol)
-        if book is None:
-            return json_response({"code": -1121, "msg": "Invalid symbol."}, 400)
-        return json_response(_rest_entry(book))
+        return rest_tickers(self, request, best_prices)
+
+    async def _rest_day(self, request: web.Request) -> web.Response:
+        return rest_tickers(self, request, day_ticker)
 
     def _combined(self, session: Session) -> bool:
         return session.path == "/stream"
@@ -178,16 +190,6 @@ class Binance(Venue):
 def _stream(topic: tuple[str, str]) -> str:
     channel, symbol = topic
     return f"{symbol.lower()}@{channel.removeprefix(_COMBINED)}"
-
-
-def _rest_entry(book: Book) -> Json:
-    return {
-        "symbol": book.pair.symbol,
-        "bidPrice": plain(book.bid, _PLACES),
-        "bidQty": plain(book.bid_size, _PLACES),
-        "askPrice": plain(book.ask, _PLACES),
-        "askQty": plain(book.ask_size, _PLACES),
-    }
 
 
 def _error(request_id: object, code: int, text: str) -> bytes:

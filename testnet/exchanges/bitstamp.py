@@ -10,6 +10,7 @@ from typing_extensions import override
 
 from testnet.exchanges.book import Book, Profile
 from testnet.exchanges.decimals import ONE, plain
+from testnet.exchanges.limits import Limit
 from testnet.exchanges.server import Json, Venue, encode, json_response, number
 from testnet.exchanges.session import Session
 from testnet.market import Market
@@ -33,6 +34,7 @@ class Bitstamp(Venue):
         spread_percent=350,
     )
     channels = ("order_book", "live_trades")
+    requests = Limit(400, 1)
 
     def __init__(self, market: Market, updates_per_s: float) -> None:
         super().__init__(market, updates_per_s)

@@ -40,6 +40,7 @@ class CoinbaseAdvanced(Venue):
         offset_ppm=40,
         pace=1.2,
         engine="coinbase",
+        trade_chance=1.0,
     )
     channels = ("ticker", "market_trades")
     connects = Limit(750, 1)

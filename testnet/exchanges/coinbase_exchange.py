@@ -11,6 +11,7 @@ from typing_extensions import override
 from testnet.exchanges.book import Book, Profile
 from testnet.exchanges.clock import rfc3339_micros
 from testnet.exchanges.decimals import plain
+from testnet.exchanges.limits import Limit
 from testnet.exchanges.server import (
     CloseConnection,
     Json,
@@ -39,6 +40,8 @@ class CoinbaseExchange(Venue):
         trade_chance=1.0,
     )
     channels = ("ticker", "matches", "heartbeat")
+    connects = Limit(20, 2.5)
+    requests = Limit(10, 1)
 
     def __init__(self, market: Market, updates_per_s: float) -> None:
         super().__init__(market, updates_per_s)

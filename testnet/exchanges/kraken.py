@@ -12,6 +12,7 @@ from typing_extensions import override
 from testnet.exchanges.book import Book, Pair, Profile
 from testnet.exchanges.clock import rfc3339_micros
 from testnet.exchanges.decimals import ONE, plain, shortest
+from testnet.exchanges.limits import Limit
 from testnet.exchanges.server import Json, Venue, encode, json_response, number, strings
 from testnet.exchanges.session import Session
 
@@ -45,6 +46,8 @@ class Kraken(Venue):
     )
     channels = ("ticker bbo", "ticker trades")
     ws_paths = ("/v2", "/")
+    connects = Limit(150, 600)
+    requests = Limit(1, 1)
 
     @override
     def on_open(self, session: Session, request: web.Request) -> Iterable[bytes]:

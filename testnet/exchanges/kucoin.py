@@ -99,7 +99,7 @@ class Kucoin(Venue):
         if channel == "/market/ticker":
             return _message(channel, book, "trade.ticker", self._ticker(book))
         if channel == "/market/snapshot":
-            outer = {"sequence": str(book.sequence), "data": self._snapshot(book)}
+            outer: Json = {"sequence": str(book.sequence), "data": self._snapshot(book)}
             return _message(channel, book, "trade.snapshot", outer)
         return _message(channel, book, "trade.l3match", self._match(book)) if book.traded else None
 

@@ -5,13 +5,14 @@ https://github.com/mexcdevelop/websocket-proto
 """
 
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 
 from aiohttp import web
 from typing_extensions import override
 
+from testnet.exchanges.binance_rest import best_prices, day_ticker, rest_tickers
 from testnet.exchanges.book import Book, Profile
-from testnet.exchanges.decimals import ONE, plain
+from testnet.exchanges.decimals import plain
 from testnet.exchanges.limits import Limit
 from testnet.exchanges.protobuf import length_delimited, text, varint
 from testnet.exchanges.server import (
@@ -20,7 +21,6 @@ from testnet.exchanges.server import (
     Topic,
     Venue,
     encode,
-    json_response,
     strings,
 )
 from testnet.exchanges.session import Binary, Session
@@ -102,37 +102,10 @@ class Mexc(Venue):
         router.add_get("/api/v3/ticker/24hr", self._rest_day)
 
     async def _rest_book_ticker(self, request: web.Request) -> web.Response:
-        return self._rest(request, _rest_best)
+        return rest_tickers(self, request, best_prices)
 
     async def _rest_day(self, request: web.Request) -> web.Response:
-        return self._rest(request, self._rest_ticker)
-
-    def _rest(self, request: web.Request, entry: Callable[[Book], Json]) -> web.Response:
-        symbol = request.query.get("symbol")
-        if symbol is None:
-            return json_response([entry(self.seen(each)) for each in self.books])
-        book = self.shown(symbol)
-        if book is None:
-            return json_response({"code": -1121, "msg": "Invalid symbol."}, 400)
-        return json_response(entry(book))
-
-    def _rest_ticker(self, book: Book) -> Json:
-        places = book.pair.places
-        return {
-            **_rest_best(book),
-            "priceChange": "0",
-            "priceChangePercent": "0",
-            "prevClosePrice": plain(book.open, places),
-            "lastPrice": plain(book.last, places),
-            "openPrice": plain(book.open, places),
-            "highPrice": plain(book.high, places),
-            "lowPrice": plain(book.low, places),
-            "volume": plain(book.volume, book.pair.size_places),
-            "quoteVolume": plain(book.volume * book.last // ONE, 2),
-            "openTime": self.now_ms() - 86_400_000,
-            "closeTime": self.now_ms(),
-            "count": None,
-        }
+        return rest_tickers(self, request, lambda book: {**day_ticker(book), "count": None})
 
     def _subscription(self, session: Session, names: list[str]) -> Iterable[bytes]:
         frames = []
@@ -183,14 +156,3 @@ def _deals(book: Book) -> bytes:
         + varint(4, book.trade_time_ns // 1_000_000)
     )
     return length_delimited(1, deal) + text(2, "spot@public.aggre.deals.v3.api.pb@10ms")
-
-
-def _rest_best(book: Book) -> Json:
-    pair = book.pair
-    return {
-        "symbol": pair.symbol,
-        "bidPrice": plain(book.bid, pair.places),
-        "bidQty": plain(book.bid_size, pair.size_places),
-        "askPrice": plain(book.ask, pair.places),
-        "askQty": plain(book.ask_size, pair.size_places),
-    }

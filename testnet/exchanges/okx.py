@@ -10,6 +10,7 @@ from typing_extensions import override
 
 from testnet.exchanges.book import Book, Profile
 from testnet.exchanges.decimals import plain, shortest
+from testnet.exchanges.limits import Limit
 from testnet.exchanges.server import CloseConnection, Json, Venue, encode, json_response
 from testnet.exchanges.session import Session
 from testnet.market import Market
@@ -30,6 +31,8 @@ class Okx(Venue):
     )
     channels = ("bbo-tbt", "tickers", "trades")
     ws_paths = ("/ws/v5/public", "/")
+    connects = Limit(3, 1)
+    requests = Limit(20, 2)
 
     def __init__(self, market: Market, updates_per_s: float) -> None:
         super().__init__(market, updates_per_s)

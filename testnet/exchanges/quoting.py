@@ -48,7 +48,7 @@ class Quoting:
         return self._schedule.next_ms()
 
     def shown(self, book: Book, fault: Fault) -> Book:
-        """Return what clients see as a book: another pair's under its name if symbols are swapped."""
+        """Return what clients see as a book: swapped with another if need be."""
         if fault.kind is not Kind.SWAP:
             return book
         books = list(self.books.values())

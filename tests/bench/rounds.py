@@ -33,7 +33,7 @@ BARE_PATH = Path(__file__).with_name("bare_path.py")
 START_SECONDS_MAX = 240.0
 WARM_UP_SECONDS = 3.0
 WARM_UP_ROUNDS_MIN = 4
-RATES = ((7, 4.0), (10, 2.0), (16, 1.0), (31, 0.5))
+RATES = ((16, 4.0), (31, 1.0))
 """Up to so many members, so many rounds a second."""
 
 DELAYED_RATE = 50.0

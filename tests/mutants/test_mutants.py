@@ -1,5 +1,6 @@
 """Each mistake of plant.py, planted, makes the tests fail that are there to catch it."""
 
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -61,3 +62,12 @@ def test_a_mutant_that_no_longer_fits_the_code_is_an_error(tmp_path: Path) -> No
         )
         assert done.returncode == 3
         assert "times, not once" in done.stderr
+
+
+def test_a_reader_that_leaves_early_causes_no_complaint() -> None:
+    read_end, write_end = os.pipe()
+    os.close(read_end)
+    command = [sys.executable, str(HERE / "plant.py")]
+    done = subprocess.run(command, stdout=write_end, stderr=subprocess.PIPE, text=True)
+    os.close(write_end)
+    assert (done.returncode, done.stderr) == (1, "")

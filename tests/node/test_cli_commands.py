@@ -209,6 +209,38 @@ def test_errors_are_json_when_json_was_asked_for(tmp_path: Path, place: str) -> 
     assert "didyma init" in error["message"]
 
 
+def test_a_file_that_is_missing_has_one_exit_code_whatever_it_is(
+    operators: Path, tmp_path: Path
+) -> None:
+    absent = tmp_path / "absent"
+    names = ("alice", "bob", "carol", "dave")
+    members = [f"--member={operators / name / 'registration.json'}" for name in names]
+    network = tmp_path / "network.json"
+    assert invoke("network", "create", "--name", "n", *members, "--out", network).exit_code == 0
+    for name in names:
+        config = operators / name / "node.toml"
+        assert invoke("network", "sign", "--network", network, "-c", config).exit_code == 0
+    for command in (
+        ("reports", "verify", absent, "--network", network),
+        ("reports", "verify", network, "--network", absent),
+        ("evidence", "verify", absent, "--network", network),
+        ("evidence", "verify", network, "--network", absent),
+        ("network", "show", "--network", absent),
+        ("network", "create", "--name", "n", "--member", absent),
+        ("network", "create", "--name", "n", members[0], "--catalogue", absent),
+        ("committee", "show", absent),
+        ("config", "check", "-c", absent),
+        ("status", "-c", absent),
+        ("run", "-c", absent),
+    ):
+        result = invoke(*command)
+        assert result.exit_code == 3, command
+        assert str(absent) in result.stderr, command
+    # What is there and says nothing of the kind does not hold.
+    for group in ("reports", "evidence"):
+        assert invoke(group, "verify", network, "--network", network).exit_code == 1
+
+
 def test_wrong_usage_has_a_code_of_its_own() -> None:
     assert invoke("config", "nothing").exit_code == 2
     assert invoke("nothing").exit_code == 2

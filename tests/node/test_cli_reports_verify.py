@@ -260,5 +260,5 @@ def test_what_is_no_report_is_refused_without_a_traceback(committee: Path, conte
 
 
 def test_a_missing_report_or_committee_has_its_own_code(tmp_path: Path, committee: Path) -> None:
-    assert verify(tmp_path / "absent", "--network", committee).exit_code == 1
+    assert verify(tmp_path / "absent", "--network", committee).exit_code == 3
     assert verify("-", "--network", tmp_path / "absent", content=GENUINE).exit_code == 3

@@ -72,6 +72,10 @@ def offence(epoch: RunningEpoch, member: int, view: int, root: int = 2) -> Evide
     return two_votes(epoch.context, *votes)
 
 
+def key_of(peer: int) -> bytes:
+    return peer.to_bytes(32, "big")
+
+
 class Kept:
     """A book on a store, and what it says."""
 
@@ -87,8 +91,10 @@ class Kept:
             self.convicted.append,
         )
 
-    async def receive(self, evidence: Evidence, peer: object = 0) -> None:
-        await self.book.receive(peer, self.epoch, EvidenceMessage(encode_evidence(evidence)))
+    async def receive(self, evidence: Evidence, peer: int = 0) -> None:
+        await self.book.receive(
+            key_of(peer), self.epoch, EvidenceMessage(encode_evidence(evidence))
+        )
 
 
 async def test_what_is_told_is_kept_told_on_once_and_outlives_the_process(
@@ -133,7 +139,7 @@ async def test_what_proves_nothing_is_the_fault_of_who_told(
         with pytest.raises(InvalidMessage):
             await kept.receive(bad)
     with pytest.raises(InvalidMessage):
-        await kept.book.receive(0, kept.epoch, EvidenceMessage(b"\x93"))
+        await kept.book.receive(key_of(0), kept.epoch, EvidenceMessage(b"\x93"))
     assert not kept.store.evidence()
     accusation = fx.Accusation(forged, (2,), 2)
     assert not await kept.book.take(kept.epoch, accusation)

@@ -8,6 +8,7 @@ from random import Random
 from socket import IPPROTO_TCP, TCP_NODELAY
 
 import pytest
+import structlog
 import trio
 from libp2p.security.exceptions import HandshakeFailure
 from nacl.signing import SigningKey
@@ -386,6 +387,21 @@ async def test_a_penalty_keeps_the_member_away_and_then_lets_it_back() -> None:
         await connected(second, 0, False)
         await all_connected(second)
         assert trio.current_time() >= until
+
+
+async def test_many_faults_found_at_once_are_one_penalty_and_logs_name_the_member() -> None:
+    async with committee(2) as (_, second):
+        second._peers[0].name = "alice"
+        with structlog.testing.capture_logs() as logs:
+            for _ in range(4):
+                second.drop(0, "a vote whose share does not verify")
+            await connected(second, 0, False)
+        assert status_of(second, 0).penalties == 1
+        dropped = [entry["member"] for entry in logs if entry["event"] == "member dropped"]
+        assert dropped == ["alice"]
+        await all_connected(second)
+        second.drop(0, "another, after the penalty")
+        assert status_of(second, 0).penalties == 2
 
 
 async def test_a_member_that_keeps_connecting_is_refused() -> None:

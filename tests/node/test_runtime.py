@@ -10,17 +10,32 @@ from typing import Any
 import msgspec
 import pytest
 import trio
+import trio.testing
 
 from consensus import messages as wire
 from consensus.committee import Timing
 from consensus.core import Core, genesis_checkpoint, genesis_safety
-from consensus.evidence import accused_by, decode_evidence
+from consensus.errors import InvalidMessage
+from consensus.evidence import (
+    accused_by,
+    decode_evidence,
+    encode_evidence,
+    single_vote,
+    two_votes,
+)
 from consensus.safety import SafetyState
+from node.backfill import Backfill
 from node.candidates import Candidates
 from node.epoch_state import decode_state, digest_of_state, encode_state
-from node.evidence_book import EvidenceBook
+from node.evidence_book import PIECES_AT_ONCE, EvidenceBook
 from node.running_epoch import RunningEpoch
-from node.runtime import STALE_AT_ONCE, OwnObservation, Runtime, wall_clock_ms
+from node.runtime import (
+    REQUESTS_AT_ONCE,
+    STALE_AT_ONCE,
+    OwnObservation,
+    Runtime,
+    wall_clock_ms,
+)
 from node.store import Gap, Store
 from node.store.errors import StoreFailed
 from node.verifier import Verifier
@@ -378,6 +393,60 @@ async def test_certificates_of_the_past_are_verified_at_a_bounded_rate(
         assert admitted(*[news] * 100) == 100
 
 
+async def test_requests_for_blocks_are_answered_at_a_bounded_rate(rig: Callable[..., Rig]) -> None:
+    async with rig().running() as r:
+        leader = r.committee.context.leader(1)
+        block = first_block(r)
+        r.wires.give(leader, r.committee.proposal(block))
+        await r.until(lambda: r.wires.of(wire.Vote))
+        greedy, modest = [member for member in range(4) if member not in (r.me, leader)]
+        request = wire.BlockRequest(block.header.id(r.committee.domain), 0)
+        for _ in range(1000):
+            r.wires.give(greedy, request)
+        await r.until(lambda: not r.wires.waiting[greedy])
+        r.wires.give(modest, request)
+
+        def answers(to: int) -> list[wire.Message]:
+            return [m for t, m in r.wires.sent if t == to and isinstance(m, wire.BlockResponse)]
+
+        await r.until(lambda: answers(modest))
+        assert answers(modest) == [wire.BlockResponse(request.block_id, (block,))]
+        # What a second or more of a busy machine adds does not matter.
+        assert REQUESTS_AT_ONCE <= len(answers(greedy)) < 500
+        assert not r.wires.drops, "one that asks too often is not answered, and no more"
+
+
+async def test_a_member_has_one_share_of_what_is_judged_in_all_epochs(
+    rig: Callable[..., Rig], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Evidence comes by the present epoch's runtime, or for one that is over."""
+    monkeypatch.setattr("node.evidence_book.PIECES_A_SECOND", 0)
+    async with rig().running() as r:
+        c = r.committee
+        teller, offender = [member for member in range(4) if member != r.me][:2]
+
+        def told(at_ms: int) -> wire.EvidenceMessage:
+            one, other = first_block(r).header, first_block(r, at_ms).header
+            votes = [
+                single_vote(offender, h, c.signer(offender).vote(h.id(c.domain)))
+                for h in (one, other)
+            ]
+            return wire.EvidenceMessage(encode_evidence(two_votes(c.context, *votes)))
+
+        spent = told(7)
+        for _ in range(PIECES_AT_ONCE):
+            r.wires.give(teller, spent)
+        await r.until(lambda: not r.wires.waiting[teller] and r.seen.named("convicted"))
+        r.seen.calls.clear()
+        epoch = RunningEpoch("test", c.context, c.table, (), c.genesis)
+        forged = wire.EvidenceMessage(b"no evidence")
+        # Its share is used up, so nobody looks; of another member somebody does.
+        keys = [c.identities[member].public_key for member in (teller, offender)]
+        await r.evidence.receive(keys[0], epoch, forged)
+        with pytest.raises(InvalidMessage):
+            await r.evidence.receive(keys[1], epoch, forged)
+
+
 async def test_a_request_for_final_blocks_is_answered_from_the_store(
     rig: Callable[..., Rig],
 ) -> None:
@@ -520,6 +589,42 @@ async def test_what_nobody_has_any_more_stays_a_gap(
         await trio.sleep(0.3)
         assert len(asked()) == before, "it is asked for a bounded number of times"
         assert r.store.gaps(past.committee.domain) == [Gap(0, 0, 7, 7)]
+
+
+async def test_a_gap_that_grows_while_it_waits_its_turn_is_filled_as_the_wider_one(
+    keyed: Any, tmp_path: Path, autojump_clock: Any
+) -> None:
+    """Another checkpoint comes in the pause before a gap is filled: the gap it knew is gone."""
+    past = Past(keyed, 12)
+    c = past.committee
+    asked: list[wire.BlockRequest] = []
+    with Store.create(tmp_path / "store") as store:
+
+        def skip_to(height: int) -> None:
+            block = past.blocks[height - 1]
+            store.save_checkpoint(
+                c.domain,
+                block.header.id(c.domain),
+                block,
+                encode_state(past.states[height - 1]),
+                Gap(0, 0, block.view, height),
+                c.context.genesis_id,
+                encode_state(c.genesis),
+            )
+
+        epoch = RunningEpoch("test", c.context, c.table, (), c.genesis)
+        backfill = Backfill(epoch, 3, store, Seen(), lambda request, _to: asked.append(request))
+        skip_to(6)
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(backfill.run)
+            await trio.testing.wait_all_tasks_blocked()
+            assert not asked, "it waits"
+            skip_to(11)
+            backfill.wake()
+            await trio.sleep(1)
+            nursery.cancel_scope.cancel()
+        assert {request.block_id for request in asked} == {past.blocks[9].header.id(c.domain)}
+        assert store.gaps(c.domain) == [Gap(0, 0, 11, 11)]
 
 
 @pytest.mark.parametrize("dead", [0, 1])

@@ -1,6 +1,8 @@
 """The parts of a testnet's life that need no network."""
 
 import asyncio
+import os
+import signal
 import socket
 import sys
 from collections.abc import Sequence
@@ -64,6 +66,21 @@ def test_a_process_that_fails_is_told_with_its_last_words(tmp_path: Path) -> Non
             await process.announcement(30)
         await process.ended()
         assert process.ended_by_itself
+
+    asyncio.run(main())
+
+
+def test_a_process_that_somebody_kills_is_told_with_the_signal(tmp_path: Path) -> None:
+    async def main() -> None:
+        process = child(tmp_path, "import sys; print('all is well', file=sys.stderr, flush=True)")
+        process.command = (*process.command[:-1], process.command[-1] + "; " + PRINTS_AND_WAITS)
+        await process.start(announces=True)
+        await process.announcement(30)
+        assert process.pid is not None
+        os.kill(process.pid, signal.SIGKILL)
+        await process.ended()
+        assert process.ended_by_itself
+        assert process.how_it_ended().startswith("was killed by signal 9: all is well (log: ")
 
     asyncio.run(main())
 

@@ -239,7 +239,7 @@ def follow_the_document(net: Net) -> Path:
         if line.startswith("didyma committee approve"):
             # What it prints counts the approvals that it has heard of: let those before arrive.
             net.wait(
-                lambda i=index: net.approvals(i) == approvals,  # type: ignore[misc]
+                lambda i=index, a=approvals: net.approvals(i) == a,  # type: ignore[misc]
                 f"{name} never heard of the {approvals} approvals before its own",
             )
             approvals += 1

@@ -3,8 +3,6 @@
 See tests/contracts/consumers/packages.json for where each comes from.
 """
 
-import shutil
-import subprocess
 from pathlib import Path
 from typing import Any
 
@@ -143,15 +141,3 @@ def test_an_adapter_has_every_function_of_the_original(
     wanted, had = functions(original), functions(adapter)
     assert wanted
     assert {name: had.get(name) for name in wanted} == wanted
-
-
-@pytest.mark.slow
-@pytest.mark.checkout
-def test_the_consumers_are_compiled_from_the_packages() -> None:
-    node = shutil.which("node")
-    if node is None or not (CONSUMERS / "node_modules" / "solc").is_dir():
-        pytest.skip("node or the packages are missing: `node tests/contracts/consumers/build.mjs`")
-    done = subprocess.run(
-        [node, "build.mjs", "--check"], cwd=CONSUMERS, capture_output=True, text=True, check=False
-    )
-    assert done.returncode == 0, done.stdout + done.stderr
