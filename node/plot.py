@@ -53,11 +53,11 @@ def save_plot(path: Path, panels: Sequence[Panel]) -> None:
     axes = figure.subplots(len(panels), 1, squeeze=False)
     for panel, (axis,) in zip(panels, axes, strict=True):
         for name, others in panel.beside.items():
-            times, prices = zip(*others, strict=True) if others else ((), ())
-            axis.plot(times, _numbers(prices), linewidth=0.7, alpha=0.6, label=name)
+            line = _numbers([price for _, price in others])
+            axis.plot([at for at, _ in others], line, linewidth=0.7, alpha=0.6, label=name)
+        line = _numbers([price for _, price, _ in panel.points])
         times = [at for at, _, _ in panel.points]
-        prices = _numbers([price for _, price, _ in panel.points])
-        axis.plot(times, prices, linewidth=1.2, color="black", label="agreed")
+        axis.plot(times, line, linewidth=1.2, color="black", label="agreed")
         for begin, end, status in _spans(panel.points):
             axis.axvspan(begin, end, color=_COLOURS[status], alpha=0.25, linewidth=0)
         for at, word in panel.marks:

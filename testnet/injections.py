@@ -207,7 +207,8 @@ class Rehearsal:
         return self._replay.moment.state.feeds[0].status
 
     def _price(self) -> float:
-        return self._replay.moment.state.feeds[0].price / 10 ** self._table.feeds[0].decimals
+        scale = int(10 ** self._table.feeds[0].decimals)
+        return self._replay.moment.state.feeds[0].price / scale
 
     def _error_bp(self, change: float) -> float:
         middle = self._market.middle("BTC", self._now_ms) / 10**MIDDLE_SCALE * (1 + change)
