@@ -5,7 +5,7 @@ whole market, which the price must follow and whoever reads it must be warned of
 """
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import sin
 
 from aggregation.alarm import RISK_NOTICE, Alarm
@@ -13,8 +13,8 @@ from aggregation.replay import Moment, Replay
 from aggregation.status import Status
 from aggregation.table import FeedTable
 from feeds.catalogue import load_catalogue
-from testnet.market import MIDDLE_SCALE, Market
-from testnet.quoted_market import PPM, Distortion, QuotedMarket
+from testnet.market import MIDDLE_SCALE, Depeg, Market
+from testnet.quoted_market import PPM, Distortion, QuotedMarket, undistorted
 
 ORIGIN_MS = 1_800_000_000_000
 ROUND_MS = 250
@@ -24,6 +24,7 @@ USUAL_MS = 1_000
 WARM_S = 900
 WATCH_S = 90
 _DAY_S = 86_400
+_ONE = int(10**MIDDLE_SCALE)
 
 Shape = Callable[[float], float]
 """The relative change of a price, so many seconds after it began."""
@@ -113,6 +114,16 @@ class Quiet:
         )
 
 
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """One round: BTC/USD's status, its distance from the true middle, and what one member says."""
+
+    status: Status
+    error_bp: float
+    alarms: frozenset[Alarm]
+    apart: frozenset[str]
+
+
 def bitcoin_table() -> FeedTable:
     """Return BTC/USD and what converts for it, as they are shipped."""
     table = load_catalogue()
@@ -153,17 +164,15 @@ class Rehearsal:
         for _ in range(40):
             self._step(ROUND_MS)
 
-    def trial(self, injection: Injection, *, plot: bool = False) -> Trial:
+    def trial(self, injection: Injection, *, watch_s: int = WATCH_S, plot: bool = False) -> Trial:
         """Put something in, watch, and go back to before."""
         moment, begun_ms = self._replay.moment, self._now_ms
         trial = Trial(injection, prices=[] if plot else None)
         distortion = injection.distortion(begun_ms)
-        while self._now_ms < begun_ms + WATCH_S * 1_000:
+        while self._now_ms < begun_ms + watch_s * 1_000:
             self._step(ROUND_MS, distortion)
             self._judge(trial, (self._now_ms - begun_ms) / 1_000)
-        self._replay.back_to(moment)
-        self._quotes = QuotedMarket(self._table, self._market)
-        self._now_ms = begun_ms
+        self._go_back(moment, begun_ms)
         return trial
 
     def _judge(self, trial: Trial, passed_s: float) -> None:
@@ -180,15 +189,44 @@ class Rehearsal:
         if status in (Status.LIVE, Status.DEGRADED):
             trial.error_bp = max(trial.error_bp, error_bp)
         if trial.prices is not None:
-            middle = self._market.middle("BTC", self._now_ms) / 10**MIDDLE_SCALE
+            middle = self._market.middle("BTC", self._now_ms) / _ONE
             trial.prices.append((passed_s, middle * (1 + change), self._price(), status))
 
-    def _step(self, step_ms: int, distortion: Distortion | None = None) -> Moment:
+    def watch(
+        self,
+        seconds: int,
+        *,
+        step_ms: int = ROUND_MS,
+        distortion: Distortion = undistorted,
+        dead: frozenset[str] = frozenset(),
+        depeg: Depeg | None = None,
+    ) -> Iterator[Seen]:
+        """Yield what is agreed while something is wrong, and go back to before."""
+        moment, begun_ms = self._replay.moment, self._now_ms
+        if depeg is not None:
+            self._market.depeg(replace(depeg, at_ms=begun_ms))
+        while self._now_ms < begun_ms + seconds * 1_000:
+            self._step(step_ms, distortion, dead)
+            apart = {key[0] for key in self._replay.moment.prices[0][0].outliers}
+            alarms = self._replay.moment.prices[0][0].alarms
+            yield Seen(self._status(), self._error_bp(0.0), alarms, frozenset(apart))
+        if depeg is not None:
+            self._market.depegs_over()
+        self._go_back(moment, begun_ms)
+
+    def _go_back(self, moment: Moment, to_ms: int) -> None:
+        self._replay.back_to(moment)
+        self._quotes = QuotedMarket(self._table, self._market)
+        self._now_ms = to_ms
+
+    def _step(
+        self,
+        step_ms: int,
+        distortion: Distortion = undistorted,
+        dead: frozenset[str] = frozenset(),
+    ) -> Moment:
         self._now_ms += step_ms
-        if distortion is None:
-            self._quotes.move(self._now_ms)
-        else:
-            self._quotes.move(self._now_ms, distortion)
+        self._quotes.move(self._now_ms, distortion, dead)
         views = [self._quotes.view() for _ in range(self._members)]
         return self._replay.round(self._now_ms, views)
 
@@ -207,11 +245,11 @@ class Rehearsal:
         return self._replay.moment.state.feeds[0].status
 
     def _price(self) -> float:
-        scale = int(10 ** self._table.feeds[0].decimals)
+        scale: int = 10 ** self._table.feeds[0].decimals
         return self._replay.moment.state.feeds[0].price / scale
 
     def _error_bp(self, change: float) -> float:
-        middle = self._market.middle("BTC", self._now_ms) / 10**MIDDLE_SCALE * (1 + change)
+        middle = self._market.middle("BTC", self._now_ms) / _ONE * (1 + change)
         return abs(self._price() / middle - 1) * 10_000
 
 

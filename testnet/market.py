@@ -111,6 +111,10 @@ class Market:
         """Let an asset lose part of its worth."""
         self._depegs.setdefault(depeg.asset, []).append(depeg)
 
+    def depegs_over(self) -> None:
+        """Let everything be worth again what it was."""
+        self._depegs.clear()
+
     def middle(self, base: str, unix_ms: int) -> int:
         """Return the USD middle of `base` at `unix_ms`, scaled by 10**MIDDLE_SCALE.
 

@@ -23,7 +23,8 @@ _NS_OF_MS = 1_000_000
 _LATE_CHANCE = 0.2
 
 
-def _true(_source: SourceKey, _unix_ms: int) -> int:
+def undistorted(_source: SourceKey, _unix_ms: int) -> int:
+    """Return that a price is right."""
     return PPM
 
 
@@ -45,7 +46,7 @@ class QuotedMarket:
     def move(
         self,
         now_ms: int,
-        distortion: Distortion = _true,
+        distortion: Distortion = undistorted,
         dead: frozenset[str] = frozenset(),
     ) -> None:
         """Let the books that are due move; those of `dead` venues stand still."""
@@ -53,7 +54,7 @@ class QuotedMarket:
         share = elapsed_ms / self._update_ms
         self._last_ms = now_ms
         for key, book in self._books.items():
-            if key[0] in dead or (share < 1 and self._chance.random() > share):
+            if key in self._newest and (key[0] in dead or self._chance.random() > share):
                 continue
             book.advance(now_ms, distortion(key, now_ms))
             if key in self._newest:
