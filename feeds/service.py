@@ -20,6 +20,7 @@ from feeds.supervision import Supervision
 from feeds.venue import VenueEndpoint
 from feeds.venues import VENUES
 
+_CLOCKS_MIN = 3
 _LOG = logging.getLogger(__name__)
 
 
@@ -113,6 +114,16 @@ class FeedService:
         """Return a snapshot of every source, by venue and pair; any thread may ask."""
         now_ns = self._supervision.monotonic_ns()
         return [snapshot for intake in self._intakes for snapshot in intake.health(now_ns)]
+
+    def clock_offset_ms(self) -> int | None:
+        """Return the exchanges' clocks against this machine's: the median venue's, of three at least.
+
+        Below zero it is their lag, or a clock of ours that is fast.
+        """
+        known = [one.clock.offset_ms for one in self._intakes if one.clock.offset_ms is not None]
+        if len(known) < _CLOCKS_MIN:
+            return None
+        return sorted(known)[len(known) // 2]
 
     def _deliver(self, quote: RawQuote) -> None:
         try:

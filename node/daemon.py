@@ -81,6 +81,7 @@ GIL_SECONDS_MAX = 0.001
 
 BEHIND_VIEWS_MAX = 64
 SILENCE_MS_MAX = 10_000
+CLOCK_OFFSET_MS_MAX = 1_000
 """Without a certificate for this long the node is not ready."""
 
 LINGER_SECONDS = 20
@@ -577,7 +578,15 @@ class Node:
     def _warnings(self) -> list[str]:
         epoch = self._epoch
         ends = self._reminder.look(epoch.context.epoch, epoch.valid_until_ms, wall_clock_ms())
-        return [] if ends is None else [ends]
+        warnings = [] if ends is None else [ends]
+        offset_ms = None if self._feeds is None else self._feeds.clock_offset_ms()
+        if offset_ms is not None and abs(offset_ms) > CLOCK_OFFSET_MS_MAX:
+            behind = "behind" if offset_ms > 0 else "ahead of"
+            warnings.append(
+                f"this machine's clock seems to be {abs(offset_ms)} ms {behind} the exchanges': "
+                "look at its time synchronisation"
+            )
+        return warnings
 
     def _tell_all(self, epoch: int, evidence: bytes) -> None:
         """Send evidence of an epoch to every member that is known."""

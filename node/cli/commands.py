@@ -25,6 +25,7 @@ _BUILT_IN = {
     "network": ("node.cli.network:network", "Assemble and sign a committee file."),
     "committee": ("node.cli.committee:committee", "Propose and approve the next committee."),
     "config": ("node.cli.config:config", "Check or show the configuration in force."),
+    "doctor": ("node.cli.doctor:doctor", "Look at all that a node needs; say what to mend."),
     "run": ("node.cli.run:run", "Run the node."),
     "status": ("node.cli.status:status", "Ask the running node how it is."),
     "feeds": ("node.cli.feeds:feeds", "List, try and decode feeds and their sources."),

@@ -88,7 +88,7 @@ def test(feed: str, seconds: float, config_file: Path | None, catalogue: Path | 
     from node.feed_trial import try_feed
 
     # What it would log of its connections is in the answer.
-    logging.getLogger("feeds").setLevel(logging.CRITICAL)
+    logging.getLogger("feeds").addHandler(logging.NullHandler())
     table, endpoints = _table_and_endpoints(config_file, catalogue)
     pair = feed.upper().replace("-", "/")
     if pair not in [one.pair for one in table.feeds]:

@@ -145,8 +145,7 @@ def test_a_clock_that_leads_steadily_is_learnt_and_one_stamp_from_the_future_is_
         stamp_ms = NOW_MS + desk.now_ns // 10**6 + 3000
         try:
             desk.take(desk.price(10 + count, stamp_ms))
-        except ValueError as error:
-            assert "in the future" in str(error)
+        except ValueError:
             refused += 1
     assert 10 < refused < 30
     assert desk.intake.clock.offset_ms == 3000
@@ -214,7 +213,8 @@ def test_whatever_comes_by_whichever_way_what_is_handed_over_never_goes_back(
             else:
                 desk.take(price, streams[way])
         except ValueError as error:
-            assert "out of order" in str(error)
+            if "out of order" not in str(error):
+                raise
     times = [quote.exchange_time_ms for quote in desk.taken]
     assert times == sorted(times, key=lambda time: time or 0)
     arrivals = [quote.received_ns for quote in desk.taken]

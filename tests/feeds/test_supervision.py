@@ -2,7 +2,7 @@
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from random import Random
@@ -15,11 +15,12 @@ from aggregation.quote import RawQuote
 from feeds.backoff import Backoff
 from feeds.connect_budget import ConnectBudget
 from feeds.connection import Connection
-from feeds.frames import Decoded
+from feeds.frames import Decoded, Greeting, Price, Reply
 from feeds.intake import Intake
+from feeds.rest import Bootstrap, Opening, Request
 from feeds.source import Source, SourceHealth, SourceState
 from feeds.supervision import Limits, Supervision
-from feeds.venue import ConnectLimit, Liveness, Ping, Venue, VenueEndpoint, stateless
+from feeds.venue import ConnectLimit, Liveness, Ping, Reader, Venue, VenueEndpoint, stateless
 from feeds.venues import VENUES
 
 UNIT = 10**12
@@ -33,6 +34,7 @@ LIMITS = Limits(
 )
 PATIENT = Liveness(any_frame_s=60, price_s=60)
 UNLIMITED = ConnectLimit(10_000, 0.001)
+BINANCE = VENUES["binance"]
 NOW_MS = 1_786_562_942_066
 
 Socket = web.WebSocketResponse
@@ -472,6 +474,280 @@ def test_a_refusal_of_every_pair_costs_the_connection() -> None:
         await socket.receive()
 
     lost_for(binance(), script, "subscription refused: Invalid request")
+
+
+def test_a_renewed_connection_delivers_before_the_one_before_it_is_closed() -> None:
+    open_at_once: list[int] = []
+    sequence = 100
+
+    async def script(socket: Socket, number: int) -> None:
+        nonlocal sequence
+        await accept(socket)
+        open_now.add(number)
+        try:
+            while not socket.closed:
+                await asyncio.sleep(0.002)
+                sequence += 1
+                # The third connection is slow to say anything, and must be waited for.
+                if number != 3 or 2 not in open_now or sequence % 50 == 0:
+                    await socket.send_str(book(sequence))
+                open_at_once.append(len(open_now))
+        finally:
+            open_now.discard(number)
+
+    open_now: set[int] = set()
+    exchange = Exchange(script)
+
+    async def main() -> None:
+        async with (
+            serving(exchange.handle) as url,
+            supervised(binance(rotate_after_s=0.05), url) as watched,
+        ):
+            await watched.until(lambda: exchange.connections >= 5)
+            sequences = [quote.sequence or 0 for quote in watched.taken]
+            assert sequences == sorted(set(sequences))
+            assert {1, 2} <= set(open_at_once)
+            assert watched.health.state is SourceState.LIVE
+            assert watched.health.faults == 0
+
+    run(main())
+
+
+def test_a_successor_that_fails_leaves_the_one_before_it_in_office() -> None:
+    async def script(socket: Socket, number: int) -> None:
+        await accept(socket)
+        if number > 1:
+            return
+        while not socket.closed:
+            await asyncio.sleep(0.002)
+            await socket.send_str(book(len(sent)))
+            sent.append(number)
+
+    sent: list[int] = []
+    exchange = Exchange(script)
+
+    async def main() -> None:
+        async with (
+            serving(exchange.handle) as url,
+            supervised(binance(rotate_after_s=0.05), url) as watched,
+        ):
+            await watched.until(lambda: exchange.connections >= 4)
+            before = len(watched.taken)
+            await watched.until(lambda: len(watched.taken) > before + 5)
+            assert watched.health.state is SourceState.LIVE
+            assert "the successor failed" in watched.health.last_loss
+
+    run(main())
+
+
+def test_demanded_replies_are_sent_and_binary_frames_are_read() -> None:
+    async def script(socket: Socket, _number: int) -> None:
+        await accept(socket)
+        for count in range(3):
+            await socket.send_bytes(b"ping %d" % count)
+            exchange.requests.append(str((await socket.receive()).data))
+        await socket.send_bytes(book(1).encode())
+        await exchange.read_for_ever(socket)
+
+    def read_binary(frame: bytes) -> Sequence[Decoded]:
+        if frame.startswith(b"ping"):
+            return (Reply(frame.decode().replace("ping", "pong")),)
+        return BINANCE.decode(frame.decode())
+
+    exchange = Exchange(script)
+    venue = replace(binance(), reader=stateless(BINANCE.reader().text, read_binary))
+
+    async def main() -> None:
+        async with serving(exchange.handle) as url, supervised(venue, url) as watched:
+            await watched.quotes()
+            assert exchange.requests == ["pong 0", "pong 1", "pong 2"]
+            assert watched.health.faults == 0
+
+    run(main())
+
+
+def test_nothing_is_sent_before_the_greeting_and_the_pause_after_it() -> None:
+    async def script(socket: Socket, _number: int) -> None:
+        assert await silent(socket, 0.05)
+        await socket.send_str("welcome")
+        assert await silent(socket, 0.05)
+        await accept(socket)
+        await socket.send_str(book(1))
+        await exchange.read_for_ever(socket)
+
+    async def silent(socket: Socket, seconds: float) -> bool:
+        try:
+            await socket.receive(timeout=seconds)
+        except TimeoutError:
+            return True
+        return False
+
+    def read(frame: str) -> Sequence[Decoded]:
+        return (Greeting(),) if frame == "welcome" else BINANCE.decode(frame)
+
+    exchange = Exchange(script)
+    venue = replace(binance(), reader=stateless(read), greets=True, subscribe_after_s=0.3)
+
+    async def main() -> None:
+        async with serving(exchange.handle) as url, supervised(venue, url) as watched:
+            await watched.quotes()
+            assert exchange.connections == 1
+
+    run(main())
+
+
+def test_a_reader_that_keeps_state_begins_anew_on_each_connection() -> None:
+    async def script(socket: Socket, number: int) -> None:
+        await accept(socket)
+        await socket.send_str("named BTCUSDT" if number == 1 else "no name")
+        await socket.send_str("price")
+        if number == 2:
+            await socket.receive()
+
+    class Named:
+        def __init__(self) -> None:
+            self.symbol: str | None = None
+
+        def read(self, frame: str) -> Sequence[Decoded]:
+            if frame.startswith("named "):
+                self.symbol = frame.removeprefix("named ")
+                return ()
+            if frame == "price":
+                if self.symbol is None:
+                    raise ValueError("a price of a channel without a name")
+                return (Price(self.symbol, UNIT, UNIT),)
+            return BINANCE.decode(frame)
+
+    venue = replace(binance(), reader=lambda: Reader(Named().read))
+    exchange = Exchange(script)
+
+    async def main() -> None:
+        async with serving(exchange.handle) as url, supervised(venue, url) as watched:
+            await watched.until(lambda: exchange.connections == 2 and watched.health.frames == 6)
+            assert watched.health.quotes == 1
+            assert watched.health.faults == 2
+
+    run(main())
+
+
+@asynccontextmanager
+async def bootstrapping(answer: Callable[[str], str], exchange: Exchange) -> AsyncIterator[str]:
+    """Serve an exchange that says by POST where to connect; yields its REST address."""
+
+    async def tell(request: web.Request) -> web.Response:
+        exchange.requests.append(request.method)
+        return web.Response(text=answer(f"ws://{request.host}/live"))
+
+    app = web.Application()
+    app.router.add_post("/bullet", tell)
+    app.router.add_get("/live", exchange.handle)
+    runner = web.AppRunner(app, handle_signals=False, shutdown_timeout=0.1)
+    await runner.setup()
+    await web.TCPSite(runner, "127.0.0.1", 0).start()
+    try:
+        yield "ws://{}:{}".format(*runner.addresses[0])
+    finally:
+        await runner.cleanup()
+
+
+def test_an_exchange_may_say_each_time_where_to_connect_and_how_often_to_ping() -> None:
+    async def script(socket: Socket, number: int) -> None:
+        paths.append(str(socket._req.rel_url))  # type: ignore[union-attr]
+        await accept(socket)
+        await socket.send_str(book(number))
+        if number == 3:
+            await exchange.read_for_ever(socket)
+
+    def read(body: bytes, connection_id: str) -> Opening:
+        return Opening(f"{body.decode()}?id={connection_id}", ping_every_s=0.02)
+
+    paths: list[str] = []
+    exchange = Exchange(script)
+    venue = replace(
+        binance(),
+        bootstrap=Bootstrap(Request("/bullet", "POST"), read),
+        ping=Ping(3600, lambda count: f"ping {count}"),
+    )
+
+    async def main() -> None:
+        async with (
+            bootstrapping(lambda url: url, exchange) as url,
+            supervised(venue, url) as watched,
+        ):
+            await watched.until(lambda: watched.health.quotes == 3)
+            await watched.until(lambda: "ping 2" in exchange.requests)
+            assert exchange.requests[:3] == ["POST"] * 3
+            assert len(set(paths)) == 3
+
+    run(main())
+
+
+@pytest.mark.parametrize(
+    ("answer", "says"),
+    [("", "nothing to connect to"), ("x" * 300_000, "an answer of more than")],
+)
+def test_an_unusable_answer_about_where_to_connect_is_told(answer: str, says: str) -> None:
+    def read(body: bytes, _connection_id: str) -> Opening:
+        if not body:
+            raise ValueError("nothing to connect to")
+        return Opening(body.decode())
+
+    async def script(_socket: Socket, _number: int) -> None:
+        raise AssertionError
+
+    venue = replace(binance(), bootstrap=Bootstrap(Request("/bullet", "POST"), read))
+
+    async def main() -> None:
+        exchange = Exchange(script)
+        async with (
+            bootstrapping(lambda _url: answer, exchange) as url,
+            supervised(venue, url) as watched,
+        ):
+            health = await watched.until_reason("cannot learn where to connect")
+            assert says in health.reason
+
+    run(main())
+
+
+def test_connects_wait_for_the_exchange_s_limit() -> None:
+    async def script(socket: Socket, _number: int) -> None:
+        await accept(socket)
+
+    venue = replace(binance(), connect_limit=ConnectLimit(3, 3600))
+
+    async def main() -> None:
+        exchange = Exchange(script)
+        async with serving(exchange.handle) as url, supervised(venue, url) as watched:
+            await watched.until_reason("the exchange limits how often one may connect")
+            assert exchange.connections == 3
+
+    run(main())
+
+
+def test_a_pair_that_rest_knows_better_costs_the_connection_that_leaves_it_out() -> None:
+    async def script(socket: Socket, _number: int) -> None:
+        await accept(socket)
+        await socket.send_str(book(1))
+        count = 0
+        while not socket.closed:
+            count += 1
+            await socket.send_str(book(count, symbol="ETHUSDT"))
+            await asyncio.sleep(0.005)
+
+    exchange = Exchange(script)
+    venue = binance(Liveness(any_frame_s=60, price_s=0.1))
+    pairs = (("BTC", "USDT"), ("ETH", "USDT"))
+
+    async def main() -> None:
+        async with serving(exchange.handle) as url, supervised(venue, url, pairs=pairs) as watched:
+            await watched.until(lambda: len({one.base for one in watched.taken}) == 2)
+            now_ns = Supervision().monotonic_ns
+            for count in range(3):
+                price = Price("BTCUSDT", (200 + count) * UNIT, 300 * UNIT)
+                watched.intake.take_polled(price, now_ns(), 1, now_ns())
+            await watched.until_reason("REST has newer prices of BTCUSDT")
+
+    run(main())
 
 
 def test_a_connection_is_renewed_before_the_exchange_ends_it() -> None:
