@@ -70,6 +70,10 @@ class QuotedMarket:
                 now_ms * _NS_OF_MS,
             )
 
+    def newest(self) -> Mapping[SourceKey, RawQuote]:
+        """Return the newest quote of each source."""
+        return self._newest
+
     def view(self) -> Mapping[SourceKey, RawQuote]:
         """Return what one member has: of a few sources the quote before the newest."""
         seen = dict(self._newest)
