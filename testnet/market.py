@@ -38,6 +38,10 @@ _WIGGLE_SHARE = 0.35
 _EXTREME_KNOTS = ((48, 104), (136, 192))
 
 
+FACTOR_MAX = 10.0
+"""Nothing is worth more than so many times what it was."""
+
+
 @dataclass(frozen=True, slots=True)
 class Depeg:
     """An asset that loses part of its worth for good: at `at_ms` (Unix) it begins to fall to
@@ -52,8 +56,8 @@ class Depeg:
     def __post_init__(self) -> None:
         if self.asset not in BASES:
             raise ValueError(f"the market has no {self.asset!r}, only {', '.join(BASES)}")
-        if not 0.0 < self.factor <= 10.0:
-            raise ValueError(f"factor must be above 0 and at most 10, is {self.factor}")
+        if not 0.0 < self.factor <= FACTOR_MAX:
+            raise ValueError(f"factor must be above 0, at most {FACTOR_MAX:g}, is {self.factor}")
         if not 0 <= self.over_ms <= 3_600_000:
             raise ValueError(f"over_ms must be from 0 to 3600000, is {self.over_ms}")
 
