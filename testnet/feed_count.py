@@ -3,5 +3,4 @@
 FEEDS_MIN = 4
 """The first ones are converted through the fourth."""
 
-FEEDS_MAX = 30
 FEEDS_USUAL = 30

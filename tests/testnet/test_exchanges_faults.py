@@ -268,7 +268,7 @@ def test_control_refuses_what_it_does_not_understand(
 
 
 def test_an_asset_loses_its_worth_everywhere() -> None:
-    async def trial(bench: Bench, name: str) -> None:
+    async def trial(bench: Bench) -> None:
         url = bench.simulation.control_url.removesuffix("/control") + "/depeg"
         for wrong in ({"asset": "PEPE", "factor": 0.5}, {"asset": "USDT", "factor": 0}, {}):
             async with bench.http.post(url, json=wrong) as response:
