@@ -41,7 +41,9 @@ class VoteCollector:
         Only so often: two votes prove the offence, and a flood of them must not make a flood of
         evidence; but a first one with a bad share must not hide it either.
         """
-        slots = self._views.setdefault(header.view, {})
+        slots = self._views.get(header.view)
+        if slots is None:
+            slots = self._views[header.view] = {}
         slot = slots.get(signer)
         if slot is None:
             slots[signer] = VoteSlot(header, block_id, share)
@@ -59,9 +61,12 @@ class VoteCollector:
         """Return the shares on a block if they are a quorum that is not yet being certified."""
         if block_id in self._certifying:
             return None
+        slots = self._views.get(view, _NO_VOTES)
+        if len(slots) < self._quorum:
+            return None
         shares = {
             signer: slot.share
-            for signer, slot in self._views.get(view, {}).items()
+            for signer, slot in slots.items()
             if slot.block_id == block_id and not slot.bad
         }
         if len(shares) < self._quorum:
@@ -97,6 +102,8 @@ class TimeoutSlot:
 @dataclass(slots=True)
 class _TimeoutsOfView:
     slots: dict[int, TimeoutSlot] = field(default_factory=dict)
+    good: int = 0
+    """How many of the slots are not known to be bad."""
     certifying: bool = False
 
 
@@ -109,10 +116,13 @@ class TimeoutCollector:
 
     def add(self, signer: int, view: int, high_qc_view: int, share: bytes) -> TimeoutSlot | None:
         """Take a timeout; return the signer's earlier one, as of votes, if it reported another."""
-        slots = self._views.setdefault(view, _TimeoutsOfView()).slots
-        slot = slots.get(signer)
+        collected = self._views.get(view)
+        if collected is None:
+            collected = self._views[view] = _TimeoutsOfView()
+        slot = collected.slots.get(signer)
         if slot is None:
-            slots[signer] = TimeoutSlot(high_qc_view, share)
+            collected.slots[signer] = TimeoutSlot(high_qc_view, share)
+            collected.good += 1
             return None
         if slot.high_qc_view == high_qc_view or slot.accusations >= ACCUSATIONS_MAX:
             return None
@@ -127,14 +137,12 @@ class TimeoutCollector:
     def count(self, view: int) -> int:
         """Return how many members timed out of a view."""
         collected = self._views.get(view)
-        return sum(not slot.bad for slot in collected.slots.values()) if collected else 0
+        return collected.good if collected is not None else 0
 
     def take_quorum(self, view: int) -> Mapping[int, tuple[int, bytes]] | None:
         """Return {signer: (high-QC view, share)} if they are a quorum not yet being certified."""
         collected = self._views.get(view)
-        if collected is None or collected.certifying or len(collected.slots) < self._quorum:
-            return None
-        if self.count(view) < self._quorum:
+        if collected is None or collected.certifying or collected.good < self._quorum:
             return None
         collected.certifying = True
         return {
@@ -150,8 +158,10 @@ class TimeoutCollector:
             return
         collected.certifying = False
         for signer in signers:
-            if signer in collected.slots:
-                collected.slots[signer].bad = True
+            slot = collected.slots.get(signer)
+            if slot is not None and not slot.bad:
+                slot.bad = True
+                collected.good -= 1
 
     def drop_below(self, view: int) -> None:
         """Forget the views below."""

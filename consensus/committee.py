@@ -225,4 +225,7 @@ class EpochContext:
 
     def id_of(self, qc: QC) -> Digest:
         """Return the id of the block that a certificate certifies."""
-        return self.genesis_id if qc == self.genesis_qc else qc.header.id(self.domain)
+        header = qc.header
+        if header.view == 0 and qc == self.genesis_qc:
+            return self.genesis_id
+        return header.id(self.domain)

@@ -136,6 +136,8 @@ class Core:
             )
         )
         self._pacemaker = Pacemaker(context.configuration.timing.base_timeout_ms)
+        self._leading = False
+        """Whether the current view is one that this member leads."""
         self._votes = VoteCollector(context.q)
         self._timeouts = TimeoutCollector(context.q)
         self._witness = Witness(context, self._votes, self._timeouts)
@@ -147,6 +149,9 @@ class Core:
         """The id of the last final block, and how others are shown it, once one has asked."""
         self._observations: dict[int, dict[int, Observed]] = {}
         self._last_heard: dict[int, int] = {}
+        self._adopted: Header | None = None
+        """The header of the last certificate that was taken over and whose block is here, so that
+        all that follows from it was done."""
         self._pending: Proposal | None = None
         self._waiting_qcs: dict[bytes, QC] = {}
         self._observe_asked = 0
@@ -246,7 +251,7 @@ class Core:
         if observed.member != sender:
             raise InvalidMessage("an observation in another member's name")
         self._rule.check(observed)
-        view, current = observed.view, self.view
+        view, current = observed.view, self._pacemaker.view
         if self._safety.closed or not current <= view <= current + WINDOW_AHEAD:
             return []
         self._heard(sender, view)
@@ -339,12 +344,12 @@ class Core:
         rules.check_qc(self._context, timeout.qc)
         if timeout.tc is not None:
             rules.check_tc(self._context, timeout.tc)
-        if not timeout.high_qc_view < timeout.view:
+        view, high_qc_view, share = timeout.view, timeout.high_qc_view, timeout.share
+        if not high_qc_view < view:
             raise InvalidMessage("a timeout that reports a certificate of its own view or later")
-        if timeout.qc.view < timeout.high_qc_view:
+        if timeout.qc.header.view < high_qc_view:
             raise InvalidMessage("a timeout without the certificate that it reports")
         out: list[fx.Effect] = []
-        view, high_qc_view, share = timeout.view, timeout.high_qc_view, timeout.share
         closing_qc = self._safety.closing_qc
         if closing_qc is not None:
             out += self._saw(timeout.qc, timeout.tc)
@@ -666,19 +671,24 @@ class Core:
         return out
 
     def _adopt_qc(self, qc: QC, now_ms: int, out: list[fx.Effect]) -> None:
-        view = qc.header.view
+        header = qc.header
+        if header == self._adopted:
+            return  # Most messages of a view bring the same one.
+        view = header.view
         out += self._witness.qc(qc)
         if view > self._safety.high_qc.header.view:
             self._set(high_qc=qc)
         self._note_qc(qc, now_ms, out)
         if view >= self._pacemaker.view:
             self._enter(view + 1, False, now_ms, out)
+        if self._tree.get(self._context.id_of(qc)) is not None:
+            self._adopted = header
 
     def _adopt_tc(self, tc: TC, now_ms: int, out: list[fx.Effect]) -> None:
         out += self._witness.tc(tc)
         self._adopt_qc(tc.high_qc, now_ms, out)
         high_tc = self._safety.high_tc
-        if tc.view >= self.view and (high_tc is None or tc.view > high_tc.view):
+        if tc.view >= self._pacemaker.view and (high_tc is None or tc.view > high_tc.view):
             self._set(high_tc=tc)
             self._enter(tc.view + 1, True, now_ms, out)
 
@@ -751,6 +761,7 @@ class Core:
     def _enter(self, view: int, by_timeout: bool, now_ms: int, out: list[fx.Effect]) -> None:
         if not self._pacemaker.enter(view, by_timeout):
             return
+        self._leading = self._context.leader(view) == self._me
         self._votes.drop_below(view - 1)
         self._timeouts.drop_below(view - 1)
         for old in [v for v in self._observations if v < view - 1]:
@@ -783,9 +794,9 @@ class Core:
     # Proposing and voting.
 
     def _try_propose(self, now_ms: int, out: list[fx.Effect]) -> None:
-        view = self._pacemaker.view
-        if self._context.leader(view) != self._me:
+        if not self._leading:
             return
+        view = self._pacemaker.view
         safety = self._safety
         if (
             self._halted
@@ -969,16 +980,16 @@ class Core:
         out.append(fx.SetTimer(view, self._pacemaker.timeout_ms()))
 
     def _count_timeouts(self, view: int, now_ms: int, out: list[fx.Effect]) -> None:
-        if self._safety.closed:
+        current = self._pacemaker.view
+        if view < current or self._safety.closed:
             return
-        if view == self.view and self._timeouts.count(view) > self._context.f:
+        if view == current and self._timeouts.count(view) > self._context.f:
             last = self._safety.last_timeout
             if last is None or last[0] != view:
                 self._time_out(now_ms, out)
-        if view >= self.view:
-            shares = self._timeouts.take_quorum(view)
-            if shares is not None:
-                out.append(fx.CertifyTimeouts(view, shares, self._safety.high_qc))
+        shares = self._timeouts.take_quorum(view)
+        if shares is not None:
+            out.append(fx.CertifyTimeouts(view, shares, self._safety.high_qc))
 
     # Missing blocks.
 

@@ -65,17 +65,18 @@ def check_proposal(context: EpochContext, sender: int, proposal: Proposal) -> No
     extends a certificate at least as high as any that the TC's signers reported.
     """
     block = proposal.block
-    if block.view < 1 or context.leader(block.view) != sender:
-        raise InvalidMessage(f"a proposal for view {block.view} by a member that does not lead it")
+    view, justify_view = block.header.view, block.justify.header.view
+    if view < 1 or context.leader(view) != sender:
+        raise InvalidMessage(f"a proposal for view {view} by a member that does not lead it")
     check_qc(context, block.justify)
     if proposal.tc is not None:
         check_tc(context, proposal.tc)
-    if block.justify.view >= block.view:
+    if justify_view >= view:
         raise InvalidMessage("a proposal that is not newer than its certificate")
-    if block.justify.view == block.view - 1:
+    if justify_view == view - 1:
         return
     tc = proposal.tc
-    if tc is None or tc.view != block.view - 1:
+    if tc is None or tc.view != view - 1:
         raise InvalidMessage("a proposal that skips a view without that view's TC")
     if block.justify.view < highest_reported_view(tc):
         raise InvalidMessage("a proposal that extends less than its TC's signers reported")

@@ -116,7 +116,7 @@ class FeedService:
         return [snapshot for intake in self._intakes for snapshot in intake.health(now_ns)]
 
     def clock_offset_ms(self) -> int | None:
-        """Return the exchanges' clocks against this machine's: the median venue's, of three at least.
+        """Return how far the exchanges' clocks are ahead: the median of three venues or more.
 
         Below zero it is their lag, or a clock of ours that is fast.
         """

@@ -9,24 +9,28 @@ labels for people; no hash of the configuration covers them, but every approval 
 import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from functools import cached_property, lru_cache
+from functools import lru_cache
 from pathlib import Path
 from typing import Annotated, Any
 
 import msgspec
 from msgspec import Meta, Struct
 
-from aggregation.feed import FeedSpec
 from aggregation.table import FeedTable
-from consensus.committee import Configuration, EpochContext, Member, Timing
+from consensus.committee import EpochContext, Timing
 from consensus.messages import DOCUMENT_BYTES_MAX
 from consensus.types import MEMBERS_MAX
-from contracts.points import decompress_g1
 from node import network_file
 from node.config import check_name
+from node.configuration_form import (
+    ConfigurationForm,
+    decode_document,
+    encode_document,
+    united,
+)
 from node.errors import NetworkFileError
 from node.keys.bls_key import BlsKey
-from node.network_file import NETWORK_FILE_BYTES_MAX, NetworkFile, exactly
+from node.network_file import NETWORK_FILE_BYTES_MAX, NetworkFile
 from node.public_file import read_bounded, write_atomically
 from node.registration import Hex32, MemberFile, MemberRecord
 
@@ -53,7 +57,7 @@ class _OfEpoch(Struct, frozen=True):
 
 
 @dataclass(frozen=True)
-class EpochFile:
+class EpochFile(ConfigurationForm):
     """A configuration for an epoch after the first; times are Unix milliseconds.
 
     Construction checks its form and raises `NetworkFileError`; `check_proofs` checks signatures.
@@ -79,33 +83,9 @@ class EpochFile:
         except ValueError as error:
             raise NetworkFileError(f"the configuration is not valid: {error}") from None
 
-    @cached_property
-    def configuration(self) -> Configuration:
-        """What goes into the epoch's D."""
-        members = tuple(
-            Member(decompress_g1(m.bls_key), m.bls_key, m.ed25519_key, m.operator)
-            for m in self.members
-        )
-        return Configuration(members, self.table.digest(), self.timing, self.valid_until_ms)
-
-    @property
-    def member_names(self) -> tuple[str, ...]:
-        """The members' names by index."""
-        return tuple(member.name for member in self.members)
-
     def index_of(self, name: str) -> int:
         """Return a member's index; raise `NetworkFileError` for a stranger."""
-        if name not in self.member_names:
-            raise NetworkFileError(
-                f"{name!r} is not a member in epoch {self.epoch}; its members are "
-                + ", ".join(self.member_names)
-            )
-        return self.member_names.index(name)
-
-    @property
-    def unsigned(self) -> tuple[str, ...]:
-        """The members that have not signed for this network."""
-        return tuple(member.name for member in self.members if member.registration is None)
+        return self.index_in(f"in epoch {self.epoch}", name)
 
     def check_proofs(self) -> None:
         """Check every proof of possession and registration; raise `NetworkFileError`.
@@ -164,17 +144,7 @@ def check_names(file: EpochFile, members: Sequence[MemberRecord]) -> None:
 
 def sign(file: EpochFile, key: BlsKey) -> EpochFile:
     """Return the file with the registration of the member that has this BLS key."""
-    if key.public_key not in {member.bls_key for member in file.members}:
-        raise NetworkFileError(
-            f"the BLS key {key.public_key.hex()} belongs to no member in the file"
-        )
-    members = tuple(
-        replace(member, registration=key.sign(member.digest(file.network)))
-        if member.bls_key == key.public_key
-        else member
-        for member in file.members
-    )
-    return replace(file, members=members)
+    return replace(file, members=file.members_signed(file.network, key, "in the file"))
 
 
 def merge(copies: Sequence[EpochFile]) -> EpochFile:
@@ -186,8 +156,7 @@ def merge(copies: Sequence[EpochFile]) -> EpochFile:
     ]
     if any(copy != bare[0] for copy in bare):
         raise NetworkFileError("these files are of different configurations; nothing was merged")
-    signed = {m.name: m for copy in copies for m in copy.members if m.registration is not None}
-    return replace(first, members=tuple(signed.get(m.name, m) for m in first.members))
+    return replace(first, members=united(copies))
 
 
 def encode(file: EpochFile) -> bytes:
@@ -197,23 +166,14 @@ def encode(file: EpochFile) -> bytes:
         network="0x" + file.network.hex(),
         epoch=file.epoch,
         configuration="0x" + file.configuration.hash.hex(),
-        valid_until_ms=file.valid_until_ms,
-        timing=msgspec.to_builtins(file.timing),
-        feeds=tuple(msgspec.to_builtins(feed) for feed in file.table.feeds),
-        members=tuple(member.to_file() for member in file.members),
+        **file.written(),
     )
-    return msgspec.json.format(msgspec.json.encode(document), indent=2) + b"\n"
+    return encode_document(document)
 
 
 def decode(content: bytes) -> EpochFile:
     """Read a file's content; raise `NetworkFileError`. No signature is checked."""
-    try:
-        document = msgspec.json.decode(content, type=_EpochDocument)
-        timing = exactly(document.timing, Timing, "timing")
-        table = FeedTable(tuple(exactly(f, FeedSpec, "feeds") for f in document.feeds))
-        members = tuple(MemberRecord.from_file(member) for member in document.members)
-    except (ValueError, RecursionError) as error:
-        raise NetworkFileError(f"malformed: {error}") from None
+    document, timing, table, members = decode_document(content, _EpochDocument)
     file = EpochFile(
         document.name,
         bytes.fromhex(document.network[2:]),

@@ -12,16 +12,19 @@ from functools import cached_property, partial
 from pathlib import Path
 from typing import Annotated, Any
 
-import msgspec
 from msgspec import Meta, Struct
 
-from aggregation.feed import FeedSpec
 from aggregation.state import genesis_state
 from aggregation.table import FeedTable
-from consensus.committee import Configuration, EpochContext, Member, Timing, network_id
+from consensus.committee import EpochContext, Timing, network_id
 from consensus.types import MEMBERS_MAX
-from contracts.points import decompress_g1
 from node.config import check_name
+from node.configuration_form import (
+    ConfigurationForm,
+    decode_document,
+    encode_document,
+    united,
+)
 from node.errors import NetworkFileError
 from node.keys.bls_key import BlsKey
 from node.public_file import read_bounded, write_atomically
@@ -46,7 +49,7 @@ class _NetworkDocument(Struct, frozen=True, forbid_unknown_fields=True):
 
 
 @dataclass(frozen=True)
-class NetworkFile:
+class NetworkFile(ConfigurationForm):
     """A committee file whose proofs were all checked; times are Unix milliseconds.
 
     Construction raises `NetworkFileError`. A member may still lack its signature for the network:
@@ -91,15 +94,6 @@ class NetworkFile:
             raise NetworkFileError(f"member {member.name!r}: {error}") from None
 
     @cached_property
-    def configuration(self) -> Configuration:
-        """What goes into D."""
-        members = tuple(
-            Member(decompress_g1(m.bls_key), m.bls_key, m.ed25519_key, m.operator)
-            for m in self.members
-        )
-        return Configuration(members, self.table.digest(), self.timing, self.valid_until_ms)
-
-    @cached_property
     def network(self) -> bytes:
         """The network id, 32 bytes."""
         return network_id(self.name, self.configuration.hash)
@@ -112,24 +106,9 @@ class NetworkFile:
             self.network, 0, self.configuration, state.digest(), self.genesis_time_ms
         )
 
-    @property
-    def member_names(self) -> tuple[str, ...]:
-        """The members' names by index."""
-        return tuple(member.name for member in self.members)
-
-    @property
-    def unsigned(self) -> tuple[str, ...]:
-        """The members that have not signed for this network yet."""
-        return tuple(member.name for member in self.members if member.registration is None)
-
     def index_of(self, name: str) -> int:
         """Return a member's index; raise `NetworkFileError` for a stranger."""
-        if name not in self.member_names:
-            raise NetworkFileError(
-                f"{name!r} is not a member of {self.name}; its members are "
-                + ", ".join(self.member_names)
-            )
-        return self.member_names.index(name)
+        return self.index_in(f"of {self.name}", name)
 
 
 def create(
@@ -149,16 +128,7 @@ def create(
 
 def sign(network: NetworkFile, key: BlsKey) -> NetworkFile:
     """Return the network with the signature of the member that has this BLS key."""
-    if key.public_key not in {member.bls_key for member in network.members}:
-        raise NetworkFileError(
-            f"the BLS key {key.public_key.hex()} belongs to no member of {network.name}"
-        )
-    members = tuple(
-        replace(member, registration=key.sign(member.digest(network.network)))
-        if member.bls_key == key.public_key
-        else member
-        for member in network.members
-    )
+    members = network.members_signed(network.network, key, f"of {network.name}")
     return replace(network, members=members)
 
 
@@ -168,8 +138,7 @@ def merge(copies: Sequence[NetworkFile]) -> NetworkFile:
     for copy in copies[1:]:
         if copy.context != first.context or copy.member_names != first.member_names:
             raise NetworkFileError("these files are of different networks; nothing was merged")
-    signed = {m.name: m for copy in copies for m in copy.members if m.registration is not None}
-    return replace(first, members=tuple(signed.get(m.name, m) for m in first.members))
+    return replace(first, members=united(copies))
 
 
 def encode(network: NetworkFile) -> bytes:
@@ -180,23 +149,14 @@ def encode(network: NetworkFile) -> bytes:
         genesis="0x" + network.context.genesis_id.hex(),
         epoch=0,
         genesis_time_ms=network.genesis_time_ms,
-        valid_until_ms=network.valid_until_ms,
-        timing=msgspec.to_builtins(network.timing),
-        feeds=tuple(msgspec.to_builtins(feed) for feed in network.table.feeds),
-        members=tuple(member.to_file() for member in network.members),
+        **network.written(),
     )
-    return msgspec.json.format(msgspec.json.encode(document), indent=2) + b"\n"
+    return encode_document(document)
 
 
 def decode(content: bytes) -> NetworkFile:
     """Read a committee file and check every proof in it; raise `NetworkFileError`."""
-    try:
-        document = msgspec.json.decode(content, type=_NetworkDocument)
-        timing = exactly(document.timing, Timing, "timing")
-        table = FeedTable(tuple(exactly(f, FeedSpec, "feeds") for f in document.feeds))
-        members = tuple(MemberRecord.from_file(member) for member in document.members)
-    except (ValueError, RecursionError) as error:
-        raise NetworkFileError(f"malformed: {error}") from None
+    document, timing, table, members = decode_document(content, _NetworkDocument)
     network = NetworkFile(
         document.name,
         document.genesis_time_ms,
@@ -235,23 +195,3 @@ def load(path: Path, *, allow_unsigned: bool = False) -> NetworkFile:
 def save(path: Path, network: NetworkFile, *, replace: bool = False) -> None:
     """Write a committee file; without `replace`, raise `NetworkFileError` if one is there."""
     write_atomically(path, encode(network), replace=replace)
-
-
-def exactly(given: dict[str, Any], kind: type[Any], where: str) -> Any:
-    """Return a dataclass from JSON that has all of its fields and no other."""
-    built = msgspec.convert(given, kind)
-    _compare(given, msgspec.to_builtins(built), where)
-    return built
-
-
-def _compare(given: Any, built: Any, where: str) -> None:
-    if isinstance(built, dict) and isinstance(given, dict):
-        for key in given.keys() - built.keys():
-            raise ValueError(f"{where} has an unknown key {key!r}")
-        for key in built:
-            if key not in given:
-                raise ValueError(f"{where} lacks {key!r}; a committee file writes out every number")
-            _compare(given[key], built[key], f"{where}.{key}")
-    elif isinstance(built, list | tuple) and isinstance(given, list | tuple):
-        for i, (one, other) in enumerate(zip(given, built, strict=True)):
-            _compare(one, other, f"{where}[{i}]")

@@ -295,9 +295,11 @@ class Switchboard:
         message = wire.decode(body)
         match message:
             case wire.BlockRequest() | wire.SuccessorRequest():
-                if peer not in self._loading and self._requests.take(peer, trio.current_time()):
-                    self._loading.add(peer)
-                    nursery.start_soon(self._load, peer, epoch, message)
+                if peer in self._loading or not self._requests.take(peer, trio.current_time()):
+                    self.ignored += 1
+                    return
+                self._loading.add(peer)
+                nursery.start_soon(self._load, peer, epoch, message)
             case wire.Timeout() | wire.HandoverShare() | wire.CheckpointRequest():
                 now = trio.current_time()
                 if now - self._told.get(peer, -TELL_EVERY_SECONDS) >= TELL_EVERY_SECONDS:

@@ -1,8 +1,9 @@
 """Bitfinex, API v2: `ticker`, in arrays on channels that are numbered anew by each connection.
 
 https://docs.bitfinex.com/docs/ws-general. Which pair a channel is about only its `subscribed` event
-tells. Prices are JSON numbers. On request (`conf`) each frame ends with its number and the
-exchange's time. The dollar of Tether is `UST`; longer names of currencies are set off by a colon.
+tells. Prices are JSON numbers. Frames end with the connection's count and the time of sending only
+on request, and are not asked for them: the book as it stood would look like news on each new
+connection. The dollar of Tether is `UST`; longer names of currencies are set off by a colon.
 """
 
 from collections.abc import Sequence
@@ -36,7 +37,6 @@ from feeds.venue import (
     VenueEndpoint,
 )
 
-_TIMESTAMP, _SEQ_ALL = 32_768, 65_536
 _RESTART, _MAINTENANCE_BEGINS, _MAINTENANCE_ENDS = 20051, 20060, 20061
 _CODES = {"USDT": "UST", "USDC": "UDC"}
 _NAMES = {code: name for name, code in _CODES.items()}
@@ -84,15 +84,13 @@ def _pair(symbol: str) -> Pair:
 
 
 def _subscribe(symbols: Sequence[str]) -> list[Subscription]:
-    tickers = [
+    return [
         Subscription(
             encode({"event": "subscribe", "channel": "ticker", "symbol": symbol}).decode(),
             {symbol: (symbol,)},
         )
         for symbol in symbols
     ]
-    configure = encode({"event": "conf", "flags": _TIMESTAMP | _SEQ_ALL}).decode()
-    return [Subscription(configure, {}), *tickers]
 
 
 def _reader() -> Reader:

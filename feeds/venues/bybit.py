@@ -2,7 +2,8 @@
 
 https://bybit-exchange.github.io/docs/v5/websocket/public/orderbook. The top is always told whole;
 unchanged, it is told again after three seconds, which is a sign of life and no news. `u` begins
-anew when the exchange restarts, the cross sequence `seq` does not. The spot ticker has no bid.
+anew when the exchange restarts, the cross sequence `seq` does not. The spot ticker has no bid. The
+time in a REST answer is that of answering, and says nothing of the book.
 """
 
 from collections.abc import Sequence
@@ -69,7 +70,6 @@ class _RestResult(Struct, frozen=True, rename={"tickers": "list"}):
 
 class _RestAnswer(Struct, frozen=True):
     retCode: int
-    time: WholeNumber
     retMsg: str = ""
     result: _RestResult = _RestResult()
 
@@ -124,7 +124,6 @@ def _read_rest(body: bytes, _symbols: Sequence[str]) -> Sequence[Price]:
             bid=scaled_text(ticker.bid1Price),
             ask=scaled_text(ticker.ask1Price),
             last=last_text(ticker.lastPrice),
-            exchange_time_ms=answer.time,
         )
         for ticker in answer.result.tickers
     ]

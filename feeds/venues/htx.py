@@ -2,6 +2,7 @@
 
 https://www.htx.com/en-us/opend/newApiPages/. Prices are JSON numbers. The exchange pings in JSON
 each 5 s and hangs up after two without an answer. Its `detail` channel has no bid and no hurry.
+The time in a REST answer is that of answering, and says nothing of the book.
 """
 
 from collections.abc import Sequence
@@ -60,7 +61,6 @@ class _Merged(Struct, frozen=True):
 
 class _RestAnswer(Struct, frozen=True, rename={"err_msg": "err-msg"}):
     status: str
-    ts: WholeNumber
     tick: _Merged | None = None
     err_msg: str = ""
 
@@ -120,7 +120,6 @@ def _read_rest(body: bytes, symbols: Sequence[str]) -> Sequence[Price]:
         bid=scaled_number(tick.bid[0]) if tick.bid else 0,
         ask=scaled_number(tick.ask[0]) if tick.ask else 0,
         last=last_number(tick.close),
-        exchange_time_ms=answer.ts,
     )
     return (price,)
 

@@ -47,8 +47,8 @@ def list_feeds(catalogue: Path | None) -> None:
         lines.append(
             f"{document['feed']}  tier {document['tier']}, {document['decimals']} decimals, at "
             f"least {document['minimum_sources']} sources of {document['minimum_venues']} venues, "
-            f"{document['minimum_native_venues']} of them in its own currency; pushed at {document['deviation_ppm']} ppm or after "
-            f"{document['heartbeat_ms'] / 1000:g} s"
+            f"{document['minimum_native_venues']} of them in its own currency; pushed at "
+            f"{document['deviation_ppm']} ppm or after {document['heartbeat_ms'] / 1000:g} s"
         )
         head = ["venue", "pair", "weight", "limit", ""]
         rows = [

@@ -122,7 +122,7 @@ class Htx(Venue):
             "ask": [_number(book.ask), _number(book.ask_size)],
         }
         channel = f"market.{book.pair.symbol}.detail.merged"
-        answer = {"ch": channel, "status": "ok", "ts": book.time_ns // 1_000_000, "tick": tick}
+        answer = {"ch": channel, "status": "ok", "ts": self.now_ms(), "tick": tick}
         return json_response(answer)
 
     def _topic(self, name: object) -> Topic | None:

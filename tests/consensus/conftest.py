@@ -11,10 +11,10 @@ from consensus.committee import EpochContext, Timing
 from consensus.core import Checkpoint, Core, genesis_checkpoint, genesis_safety
 from consensus.messages import QC, TC, Block, Header, Message, Proposal, Timeout, Vote
 from consensus.safety import SafetyState
+from testnet.setting import Setting
 from testnet.simulation import handle
 from testnet.stub_signatures import (
     GENESIS_STATE,
-    GENESIS_TIME_MS,
     StubRule,
     StubSignatures,
     stub_context,
@@ -43,15 +43,18 @@ class Bench:
         safety: SafetyState | None = None,
         root: Checkpoint | None = None,
         stored: Iterable[Block] = (),
+        setting: Setting | None = None,
+        me: int | None = None,
     ) -> None:
-        self.context: EpochContext = stub_context(n, timing)
+        self.context: EpochContext = setting.context if setting else stub_context(n, timing)
         self.sign = StubSignatures(self.context)
         self.rule = StubRule(n)
-        self.me = self.context.leader(leads)
+        self.me = self.context.leader(leads) if me is None else me
         self.others = [i for i in range(n) if i != self.me]
-        self.now_ms = GENESIS_TIME_MS
+        self.genesis_state = setting.genesis_state if setting else GENESIS_STATE
+        self.now_ms = self.context.genesis_time_ms
         self.made: dict[bytes, Made] = {}
-        self.root = root or genesis_checkpoint(self.context, GENESIS_STATE)
+        self.root = root or genesis_checkpoint(self.context, self.genesis_state)
         self.core = Core(
             self.context, self.me, self.rule, safety or genesis_safety(self.context), self.root
         )
@@ -67,8 +70,8 @@ class Bench:
     ) -> Made:
         """Make a valid block on a parent (the genesis by default), and its certificate."""
         if parent is None:
-            justify, state, height = self.context.genesis_qc, GENESIS_STATE, 0
-            parent_time, parent_id = GENESIS_TIME_MS, self.context.genesis_id
+            justify, state, height = self.context.genesis_qc, self.genesis_state, 0
+            parent_time, parent_id = self.context.genesis_time_ms, self.context.genesis_id
         else:
             justify, state, height = parent.qc, parent.state, parent.block.height
             parent_time, parent_id = parent.block.header.observed_at_ms, parent.block_id

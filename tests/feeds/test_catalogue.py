@@ -54,6 +54,12 @@ def test_what_is_pegged_says_so() -> None:
     assert pegged == {"USDT", "USDC", "DAI"}
 
 
+def test_the_two_windows_of_coinbase_are_one_venue() -> None:
+    for feed in load_catalogue().feeds:
+        houses = {source.house for source in feed.sources if source.venue.startswith("coinbase")}
+        assert houses <= {"coinbase_exchange"}
+
+
 def test_rows_survive_json_and_make_the_same_table() -> None:
     table = load_catalogue()
     again = feed_table(json.loads(json.dumps(rows())), "network.json")

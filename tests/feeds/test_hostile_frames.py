@@ -1,5 +1,6 @@
 """Whatever an exchange sends, decoding gives typed results and raises nothing."""
 
+import gzip
 import json
 from decimal import Decimal
 from typing import Any
@@ -23,6 +24,7 @@ from feeds.frames import (
     told,
 )
 from feeds.venues import VENUES
+from testnet.exchanges.protobuf import length_delimited, text, varint
 
 TYPES = (
     *(Acknowledged, Alive, Gap, Greeting, Price, Reconnect, Refused, Reply, Trading),
@@ -35,6 +37,9 @@ WORDS = [
     "bbo-tbt", "s", "b", "a", "u", "E", "e", "id", "result", "error", "msg", "code", "method",
     "success", "status", "subscribe", "order_book_btcusd", "bids", "asks", "microtimestamp",
     "sequence", "product_id", "price", "best_bid", "best_ask", "time", "timestamp", "stream",
+    "topic", "tick", "ch", "ping", "subbed", "events", "tickers", "heartbeats", "chanId", "hb",
+    "welcome", "message", "/market/ticker:X", "orderbook.1.X", "spot.book_ticker",
+    "public/heartbeat",
     "serverShutdown", "system", "notice", "64008", "channels", "product_ids", "subscriptions",
 ]  # fmt: skip
 
@@ -69,6 +74,39 @@ def test_any_json_gives_typed_results(venue: str, value: Any) -> None:
         if isinstance(decoded, Price):
             assert decoded.bid >= 0
             assert decoded.ask >= 0
+
+
+@given(st.sampled_from(VENUE_NAMES), st.binary(max_size=200))
+def test_any_bytes_give_typed_results(venue: str, frame: bytes) -> None:
+    assert all(isinstance(decoded, TYPES) for decoded in VENUES[venue].decode(frame))
+
+
+@given(values)
+def test_any_json_in_gzip_gives_typed_results(value: Any) -> None:
+    frame = gzip.compress(json.dumps(value).encode(), compresslevel=1)
+    assert all(isinstance(decoded, TYPES) for decoded in VENUES["htx"].decode(frame))
+
+
+fields: SearchStrategy[bytes] = st.one_of(
+    st.builds(varint, st.sampled_from([1, 3, 6, 315]), st.integers(0, 2**64 - 1)),
+    st.builds(text, st.sampled_from([1, 3, 6, 315]), st.text(max_size=20)),
+    st.builds(
+        lambda inner: length_delimited(315, b"".join(inner)),
+        st.lists(
+            st.builds(text, st.sampled_from([1, 3, 5]), st.sampled_from(["1.5", "", "-1", "x"])),
+            max_size=4,
+        ),
+    ),
+    st.just(text(1, "spot@public.aggre.bookTicker.v3.api.pb@10ms@X") + text(3, "X")),
+)
+
+
+@given(st.lists(fields, max_size=6))
+def test_any_fields_in_protocol_buffers_give_typed_results(parts: list[bytes]) -> None:
+    for decoded in VENUES["mexc"].decode(b"".join(parts)):
+        assert isinstance(decoded, TYPES)
+        if isinstance(decoded, Price):
+            assert (decoded.bid, decoded.ask) <= (15 * 10**11, 15 * 10**11)
 
 
 @pytest.mark.parametrize("venue", VENUE_NAMES)

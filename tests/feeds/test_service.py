@@ -141,7 +141,7 @@ def test_a_taker_that_fails_loses_a_quote_and_no_more(caplog: pytest.LogCaptureF
 
 
 def test_an_endpoint_for_an_unknown_venue_is_refused() -> None:
-    with pytest.raises(ValueError, match="unknown venue 'krakn': known are binance, bitstamp"):
+    with pytest.raises(ValueError, match="unknown venue 'krakn': known are binance, bitfinex"):
         FeedService(table(), {"krakn": VenueEndpoint("ws://127.0.0.1:1/")}, lambda _quote: None)
 
 
