@@ -193,7 +193,7 @@ class EvmChain:
         self._next_base_fee: int | None = None
 
     def branch(self) -> "EvmChain":
-        """Return a chain of its own that begins with the same blocks; neither sees the other's next."""
+        """Return a chain of its own that begins with the same blocks."""
         other = copy.copy(self)
         database = AtomicDB(MemoryDB(dict(self._database.wrapped_db.kv_store)))
         other._database = database
