@@ -265,3 +265,20 @@ def test_swapped_symbols_bear_the_prices_of_others() -> None:
             assert min(held.error_ppm(quote, base) for base in bases) < 5_000
 
     held_trial(of)
+
+
+def test_who_is_shut_out_stays_away_for_ten_minutes() -> None:
+    async def of(held: Trial) -> None:
+        await held.order_all(fault="disconnect", seconds=0.1)
+        await held.order_all(fault="limit", status=403)
+        await held.until(
+            lambda: (
+                all("next try in" in one.reason for one in held.health("bybit"))
+                and all("HTTP status 403" in one.last_loss for one in held.health("bybit"))
+            )
+        )
+        assert all("next try in 600.0 s" in one.reason for one in held.health("bybit"))
+        await held.until(lambda: "HTTP status 403" in held.health("kraken")[0].last_loss)
+        assert all("next try in 600.0 s" not in one.reason for one in held.health("kraken"))
+
+    held_trial(of)
