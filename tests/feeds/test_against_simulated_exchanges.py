@@ -192,29 +192,28 @@ QUICKER: dict[str, dict[str, object]] = {
 """Exchanges that hang up on who does not answer, or is too early, in less time than usual."""
 
 
-@pytest.mark.parametrize("name", QUICKER)
-def test_what_an_exchange_demands_of_a_connection_is_done(name: str) -> None:
+def test_what_an_exchange_demands_of_a_connection_is_done() -> None:
     async def main() -> None:
         async with trial() as (held, service):
-
-            def of_venue() -> list[SourceHealth]:
-                return [one for one in service.health() if one.venue == name]
-
-            venue: Any = held.simulation.venues[name]
-            await until(lambda: venue.sessions and any(key[0] == name for key in held.quotes))
-            for demand, value in QUICKER[name].items():
-                assert hasattr(venue, demand)
-                setattr(venue, demand, value)
-            before = venue.connections_total
-            await venue.drop_all()
-            await until(lambda: venue.connections_total > before)
+            venues: dict[str, Any] = {name: held.simulation.venues[name] for name in QUICKER}
+            await until(lambda: all(venue.sessions for venue in venues.values()))
+            for name, venue in venues.items():
+                for demand, value in QUICKER[name].items():
+                    assert hasattr(venue, demand)
+                    setattr(venue, demand, value)
+            before = {name: venue.connections_total for name, venue in venues.items()}
+            for venue in venues.values():
+                await venue.drop_all()
+            await until(
+                lambda: all(v.connections_total > before[name] for name, v in venues.items())
+            )
             held.quotes.clear()
-            await until(lambda: sum(key[0] == name for key in held.quotes) == len(venue.books))
-            await until(lambda: all(one.state is SourceState.LIVE for one in of_venue()))
-            connections = venue.connections_total
+            await until(lambda: set(held.quotes) == KEYS)
+            await until(lambda: all(one.state is SourceState.LIVE for one in service.health()))
+            connections = {name: venue.connections_total for name, venue in venues.items()}
             await asyncio.sleep(3.5)
-            assert venue.connections_total == connections
-            assert all(one.state is SourceState.LIVE for one in of_venue())
-            assert all(one.faults == 0 for one in of_venue())
+            assert {name: v.connections_total for name, v in venues.items()} == connections
+            for health in service.health():
+                assert (health.state, health.faults) == (SourceState.LIVE, 0), health
 
     asyncio.run(main())
