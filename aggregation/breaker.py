@@ -4,8 +4,6 @@ Pure over (the feed's state after the parent block, this block's agreement). A h
 its last live price and heals by itself, so that no crash of a market freezes it for good.
 """
 
-from dataclasses import replace
-
 from aggregation.agreed import Absence, Agreement
 from aggregation.feed import PPM, BreakerSpec
 from aggregation.state import FeedState
@@ -36,14 +34,19 @@ def next_feed_state(
         # The first agreement is live at once: there is no history that it could contradict.
         return _served(before, outcome, observed_at_ms, breaker, Phase.STEADY, 0, 0)
 
-    elapsed_ms = min(
-        max(observed_at_ms - before.agreed_at_ms, breaker.nominal_round_ms), ELAPSED_MAX_MS
-    )
+    # Compared in place of `min` and `max`: this runs for each feed of each round.
+    elapsed_ms = observed_at_ms - before.agreed_at_ms
+    if elapsed_ms < breaker.nominal_round_ms:
+        elapsed_ms = breaker.nominal_round_ms
+    if elapsed_ms > ELAPSED_MAX_MS:
+        elapsed_ms = ELAPSED_MAX_MS
     bound_ppb = jump_bound_ppb(
         before.variance, elapsed_ms, breaker.sigma_multiple, breaker.floor_ppm
     )
     # A jump counts only as far as it was allowed: else one would excuse the next.
-    return_ppb = min(relative_return_ppb(before.agreed_price, outcome.price), bound_ppb)
+    return_ppb = relative_return_ppb(before.agreed_price, outcome.price)
+    if return_ppb > bound_ppb:
+        return_ppb = bound_ppb
     variance = next_variance(
         before.variance, return_ppb, elapsed_ms, breaker.volatility_half_life_ms
     )
@@ -52,7 +55,15 @@ def next_feed_state(
         phase = Phase.HALTED_BY_DISPERSION
         return _halted(before, outcome, observed_at_ms, phase, (0, 0, 0), variance)
     if halted:
-        rounds, low, high = _level(before, outcome.price, breaker.recovery_band_ppm)
+        # In a market that keeps falling no band of fixed width holds any run of rounds.
+        band_ppb = jump_bound_ppb(
+            variance,
+            # A long gap is no part of the run, and allows nothing.
+            min(elapsed_ms, 4 * breaker.nominal_round_ms) * breaker.recovery_rounds,
+            breaker.recovery_sigma_multiple,
+            breaker.recovery_band_ppm,
+        )
+        rounds, low, high = _level(before, outcome.price, band_ppb)
         if rounds < breaker.recovery_rounds:
             level = (rounds, low, high)
             return _halted(before, outcome, observed_at_ms, before.phase, level, variance)
@@ -81,21 +92,21 @@ def _without_agreement(
         # Carried, a halted price would look usable. The rounds of healing stay counted, or a
         # leader that leaves observations out could keep a feed from healing for ever.
         return before
-    return replace(before, status=Status.CARRIED, cause=Cause.TOO_FEW_OBSERVATIONS)
+    return before._replace(status=Status.CARRIED, cause=Cause.TOO_FEW_OBSERVATIONS)
 
 
 def _unavailable(before: FeedState, cause: Cause) -> FeedState:
     """Return the state of a feed without an answer: its history stays, a run of rounds ends."""
-    return replace(
-        before, status=Status.UNAVAILABLE, cause=cause, rounds=0, level_low=0, level_high=0
+    return before._replace(
+        status=Status.UNAVAILABLE, cause=cause, rounds=0, level_low=0, level_high=0
     )
 
 
-def _level(before: FeedState, price: int, band_ppm: int) -> tuple[int, int, int]:
+def _level(before: FeedState, price: int, band_ppb: int) -> tuple[int, int, int]:
     """Return (rounds, low, high) of the run of rounds that agree within the band of each other."""
     if before.rounds > 0:
         low, high = min(before.level_low, price), max(before.level_high, price)
-        if (high - low) * PPM <= band_ppm * low:
+        if (high - low) * PPB <= band_ppb * low:
             return before.rounds + 1, low, high
     return 1, price, price
 
@@ -141,10 +152,15 @@ def _served(
         cause = Cause.WIDE_CONFIDENCE
     elif risk >= breaker.degraded_risk_level:
         cause = Cause.HIGH_RISK
-    elif phase is Phase.HEALING:
-        cause = Cause.HEALING
-    else:
-        status = Status.LIVE
+    if phase is Phase.STEADY:
+        phase, rounds = _settled(before, outcome, breaker, cause)
+    if cause is Cause.NONE:
+        if phase is Phase.HEALING:
+            cause = Cause.HEALING
+        elif phase is Phase.UNSETTLED:
+            cause = Cause.SETTLING
+        else:
+            status = Status.LIVE
     return FeedState(
         status,
         cause,
@@ -159,3 +175,19 @@ def _served(
         0,
         variance,
     )
+
+
+def _settled(
+    before: FeedState, outcome: Agreement, breaker: BreakerSpec, cause: Cause
+) -> tuple[Phase, int]:
+    """Return (phase, rounds of calm) of a feed that is not healing; `cause` is what degrades it.
+
+    It leaves at half the distance and after some rounds, so that it does not flicker.
+    """
+    if cause is not Cause.NONE:
+        return Phase.UNSETTLED, 0
+    if before.phase is not Phase.UNSETTLED:
+        return Phase.STEADY, 0
+    calm = 2 * outcome.confidence * PPM <= breaker.degraded_confidence_ppm * outcome.price
+    rounds = before.rounds + 1 if calm else 0
+    return (Phase.UNSETTLED, rounds) if rounds < breaker.calm_rounds else (Phase.STEADY, 0)

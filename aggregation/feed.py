@@ -44,8 +44,11 @@ class BreakerSpec:
 
     A jump beyond `sigma_multiple` · σ · √Δt + `floor_ppm` of the last price halts the feed; after
     `recovery_rounds` consecutive rounds that agree within `recovery_band_ppm` of each other it is
-    degraded, and after as many again live. Δt counts as at least `nominal_round_ms`, so that
-    rounds in quick succession cannot inflate the volatility.
+    degraded, and after as many again live. The band is wider by `recovery_sigma_multiple` · σ over
+    the time of those rounds, or a feed in a market that keeps falling would never heal. A feed
+    that is degraded for its confidence or risk level is live again after `calm_rounds` consecutive
+    rounds with at most half the confidence that degrades and a lower risk level. Δt counts as at
+    least `nominal_round_ms`, so that rounds in quick succession cannot inflate the volatility.
     """
 
     sigma_multiple: int = 12
@@ -57,17 +60,53 @@ class BreakerSpec:
     degraded_risk_level: int = 2
     volatility_half_life_ms: int = 60_000
     nominal_round_ms: int = 250
+    recovery_sigma_multiple: int = 3
+    calm_rounds: int = 8
+
+
+@dataclass(frozen=True, slots=True)
+class AlarmSpec:
+    """When a member warns of a feed; its warnings become the risk level in its observation.
+
+    The price is sampled every `sample_ms`. Its slow volatility (an EWMA, never taken below
+    `sigma_floor_ppb`, parts per billion per √second) is what is usual: a fast variance above
+    `burst_ratio` times the slow one is a burst; a CUSUM beyond `drift_limit` (σ·√s), of which
+    `drift_allowance_permille` (thousandths of σ per second) is forgiven, is a drift; a
+    return beyond `event_sigmas` · σ · √Δt is an event, of which more than `event_limit`, each
+    halved after `event_half_life_ms`, are a cluster. A confidence above `dispersion_ppm` of the
+    price is a dispersion; a source nearer than `outlier_floor_ppm` is no outlier, however close
+    together the others are. With `peg_ppm`, the feed is of a coin that is worth one of its quote
+    currency: farther away it is off its peg, five times as far the peg is lost, which also
+    counts for each feed that is converted by it.
+    """
+
+    sample_ms: int = 1_000
+    slow_half_life_ms: int = 600_000
+    fast_half_life_ms: int = 10_000
+    sigma_floor_ppb: int = 30_000
+    burst_ratio: int = 64
+    drift_allowance_permille: int = 500
+    drift_limit: int = 80
+    event_sigmas: int = 7
+    event_half_life_ms: int = 30_000
+    event_limit: int = 4
+    dispersion_ppm: int = 1_500
+    outlier_floor_ppm: int = 400
+    peg_ppm: int = 0
 
 
 @dataclass(frozen=True, slots=True)
 class FeedSpec:
     """One feed. Prices are unsigned integers scaled by 10**decimals.
 
-    `minimum_sources` is the least number of usable sources for a member's price, and
+    `minimum_sources` is the least number of usable sources for a member's price,
+    `minimum_venues` the least number of venues that they are of, and
     `minimum_native_venues` the least number of venues among them that quote in the feed's own
     quote currency: with a single one, that venue alone would decide the price.
     `venue_cap_ppm` is the largest share of the weight that one venue can have;
     `deviation_ppm` and `heartbeat_ms` are the push thresholds that are published on chain;
+    `calm_deviation_ppm` is the threshold of a market that stands still, from which it grows with
+    the volatility up to the published one (0: the published one always);
     `tier` is the risk tier, 1 the safest.
     """
 
@@ -83,6 +122,9 @@ class FeedSpec:
     breaker: BreakerSpec = BreakerSpec()
     minimum_native_venues: int = 2
     venue_cap_ppm: int = 400_000
+    minimum_venues: int = 2
+    calm_deviation_ppm: int = 0
+    alarms: AlarmSpec = AlarmSpec()
 
     @property
     def pair(self) -> str:

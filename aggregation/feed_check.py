@@ -21,8 +21,10 @@ _FEED_RANGES = {
     "tier": (1, 255),
     "minimum_sources": (1, SOURCES_MAX),
     "minimum_native_venues": (1, SOURCES_MAX),
+    "minimum_venues": (1, SOURCES_MAX),
     "max_half_spread_ppm": (1, PPM),
     "deviation_ppm": (1, PPM),
+    "calm_deviation_ppm": (0, PPM),
     "heartbeat_ms": (1, 30 * DAY_MS),
     "venue_cap_ppm": (1, PPM),
 }
@@ -36,6 +38,23 @@ _BREAKER_RANGES = {
     "degraded_risk_level": (1, RISK_MAX),
     "volatility_half_life_ms": (1, DAY_MS),
     "nominal_round_ms": (1, 60_000),
+    "recovery_sigma_multiple": (0, 1000),
+    "calm_rounds": (1, 65535),
+}
+_ALARM_RANGES = {
+    "sample_ms": (1, 60_000),
+    "slow_half_life_ms": (1, DAY_MS),
+    "fast_half_life_ms": (1, DAY_MS),
+    "sigma_floor_ppb": (1, 1_000_000_000),
+    "burst_ratio": (2, PPM),
+    "drift_allowance_permille": (1, PPM),
+    "drift_limit": (1, PPM),
+    "event_sigmas": (1, 1000),
+    "event_half_life_ms": (1, DAY_MS),
+    "event_limit": (1, 1000),
+    "dispersion_ppm": (1, PPM),
+    "outlier_floor_ppm": (0, PPM),
+    "peg_ppm": (0, PPM),
 }
 _SOURCE_RANGES = {"weight": (1, WEIGHT_MAX), "max_age_ms": (1, 600_000)}
 
@@ -67,6 +86,11 @@ def _own_problems(feed: FeedSpec) -> Iterator[str]:
         yield "base and quote are the same"
     yield from _range_problems(feed, _FEED_RANGES)
     yield from _range_problems(feed.breaker, _BREAKER_RANGES)
+    yield from _range_problems(feed.alarms, _ALARM_RANGES)
+    if feed.calm_deviation_ppm > feed.deviation_ppm:
+        yield "calm_deviation_ppm is greater than the published deviation_ppm"
+    if feed.alarms.fast_half_life_ms >= feed.alarms.slow_half_life_ms:
+        yield "fast_half_life_ms is not shorter than slow_half_life_ms"
     if feed.breaker.degraded_confidence_ppm > feed.breaker.halted_confidence_ppm:
         yield "degraded_confidence_ppm is greater than halted_confidence_ppm"
     if not 1 <= len(feed.sources) <= SOURCES_MAX:
@@ -90,6 +114,9 @@ def _own_problems(feed: FeedSpec) -> Iterator[str]:
         yield "a source stands in it twice"
     if feed.minimum_sources > len(feed.sources):
         yield f"minimum_sources {feed.minimum_sources} is more than its {len(feed.sources)} sources"
+    venues = len({source.house for source in feed.sources})
+    if feed.minimum_venues > venues:
+        yield f"minimum_venues {feed.minimum_venues} is more than its {venues} venues"
     native = len(native_venues(feed))
     if feed.minimum_native_venues > native:
         yield (

@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from struct import Struct
+from typing import NamedTuple
 
 from aggregation.digests import TAG_STATE, keccak
 from aggregation.observation import FEEDS_MAX
@@ -21,15 +22,14 @@ _HALTED_CAUSE = {
 }
 
 
-@dataclass(frozen=True, slots=True)
-class FeedState:
+class FeedState(NamedTuple):
     """One feed's answer and history. Prices are scaled by the feed's decimals.
 
     `kept_price` and `kept_confidence` are of the last answer that was served as live or degraded;
     `agreed_price` is the last agreed one, which differs while the feed is halted, and
-    `agreed_at_ms` its time. `rounds` counts the consecutive rounds of healing; while halted their
-    agreed prices lie in `level_low` to `level_high`. `variance` is in squared parts per billion
-    per second.
+    `agreed_at_ms` its time. `rounds` counts the consecutive rounds of healing or of calm; while
+    halted their agreed prices lie in `level_low` to `level_high`. `variance` is in squared parts
+    per billion per second. A tuple and no dataclass, because each round makes one for every feed.
     """
 
     status: Status
@@ -57,20 +57,7 @@ class FeedState:
 
     def encode(self) -> bytes:
         """Return the fixed-width form that the state's digest covers."""
-        return _FEED.pack(
-            self.status,
-            self.cause,
-            self.phase,
-            self.risk,
-            self.rounds,
-            self.kept_price,
-            self.kept_confidence,
-            self.agreed_price,
-            self.agreed_at_ms,
-            self.level_low,
-            self.level_high,
-            self.variance,
-        )
+        return _FEED.pack(*self)
 
 
 @dataclass(frozen=True)
@@ -149,10 +136,12 @@ def _problems(feed: FeedState, observed_at_ms: int) -> Iterator[str]:
         yield f"phase {feed.phase.name} cannot be halted by {feed.cause.name}"
     if halted and feed.status not in (Status.HALTED, Status.UNAVAILABLE):
         yield f"phase {feed.phase.name} cannot have status {feed.status.name}"
-    if feed.phase is Phase.HEALING and feed.status is Status.LIVE:
-        yield "a healing feed is not live"
+    if feed.phase in (Phase.HEALING, Phase.UNSETTLED) and feed.status is Status.LIVE:
+        yield "a healing or unsettled feed is not live"
     if feed.cause is Cause.HEALING and feed.phase is not Phase.HEALING:
         yield "cause HEALING needs phase HEALING"
+    if feed.cause is Cause.SETTLING and feed.phase is not Phase.UNSETTLED:
+        yield "cause SETTLING needs phase UNSETTLED"
     if feed.kept_price == 0:
         if feed != FeedState(Status.UNAVAILABLE, feed.cause):
             yield "a feed that was never agreed has no history"
@@ -172,4 +161,4 @@ def _problems(feed: FeedState, observed_at_ms: int) -> Iterator[str]:
     if feed.level_low == 0 and feed.level_high > 0:
         yield "level_low to level_high is no range"
     if feed.rounds > 0 and (feed.phase is Phase.STEADY or feed.status is Status.UNAVAILABLE):
-        yield "only a feed that heals counts rounds"
+        yield "only a feed that heals or settles counts rounds"

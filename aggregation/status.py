@@ -40,6 +40,8 @@ class Cause(IntEnum):
     """Halted: the price moved farther than the agreed volatility explains."""
     DISPERSION = 11
     """Halted: confidence beyond the feed's limit."""
+    SETTLING = 12
+    """Degraded: confidence and risk level are good again, but not for long enough yet."""
 
 
 class Phase(IntEnum):
@@ -49,6 +51,8 @@ class Phase(IntEnum):
     HEALING = 1
     HALTED_BY_JUMP = 2
     HALTED_BY_DISPERSION = 3
+    UNSETTLED = 4
+    """Degraded for its confidence or its risk level, until it was calm for some rounds."""
 
 
 CAUSES: dict[Status, frozenset[Cause]] = {
@@ -63,7 +67,9 @@ CAUSES: dict[Status, frozenset[Cause]] = {
     ),
     Status.LIVE: frozenset({Cause.NONE}),
     Status.CARRIED: frozenset({Cause.TOO_FEW_OBSERVATIONS}),
-    Status.DEGRADED: frozenset({Cause.WIDE_CONFIDENCE, Cause.HIGH_RISK, Cause.HEALING}),
+    Status.DEGRADED: frozenset(
+        {Cause.WIDE_CONFIDENCE, Cause.HIGH_RISK, Cause.HEALING, Cause.SETTLING}
+    ),
     Status.HALTED: frozenset({Cause.JUMP, Cause.DISPERSION}),
 }
 """Which causes go with which status."""

@@ -12,7 +12,7 @@ FEEDS_PER_WORD = 4
 
 _WORD_0 = Struct(">12s12sBB6x")
 _WORD_1 = Struct(">II24x")
-_PARAMETERS = Struct(">HHII9IH")
+_PARAMETERS = Struct(">HHHIII11I13IH")
 _SOURCE = Struct(">32s12s12sII32s")
 
 
@@ -71,12 +71,14 @@ def feed_record(feed: FeedSpec) -> bytes:
 
 def parameters_digest(feed: FeedSpec) -> bytes:
     """Return the digest of what a contract need not know of a feed."""
-    breaker = feed.breaker
+    breaker, alarms = feed.breaker, feed.alarms
     numbers = _PARAMETERS.pack(
         feed.minimum_sources,
         feed.minimum_native_venues,
+        feed.minimum_venues,
         feed.max_half_spread_ppm,
         feed.venue_cap_ppm,
+        feed.calm_deviation_ppm,
         breaker.sigma_multiple,
         breaker.floor_ppm,
         breaker.recovery_rounds,
@@ -86,6 +88,21 @@ def parameters_digest(feed: FeedSpec) -> bytes:
         breaker.degraded_risk_level,
         breaker.volatility_half_life_ms,
         breaker.nominal_round_ms,
+        breaker.recovery_sigma_multiple,
+        breaker.calm_rounds,
+        alarms.sample_ms,
+        alarms.slow_half_life_ms,
+        alarms.fast_half_life_ms,
+        alarms.sigma_floor_ppb,
+        alarms.burst_ratio,
+        alarms.drift_allowance_permille,
+        alarms.drift_limit,
+        alarms.event_sigmas,
+        alarms.event_half_life_ms,
+        alarms.event_limit,
+        alarms.dispersion_ppm,
+        alarms.outlier_floor_ppm,
+        alarms.peg_ppm,
         len(feed.sources),
     )
     sources = [

@@ -34,7 +34,8 @@ const targets = [
   ...["CrossRate", "InverseFeed", "SequencerGate"].map((name) => (
     { source: `src/derived/${name}.sol`, name, folder: join(here, "artifacts") })),
   { source: "solidity/Harness.sol", name: "Harness", folder: join(tests, "artifacts") },
-  ...["Batch", "OracleOfEpoch", "SettableReader", "SettableUptime", "Settled", "Token"].map((name) => (
+  { source: "test/OracleOfEpoch.sol", name: "OracleOfEpoch", folder: join(tests, "artifacts") },
+  ...["Batch", "SettableReader", "SettableUptime", "Settled", "Token"].map((name) => (
     { source: `solidity/${name}.sol`, name, folder: join(tests, "artifacts") })),
   ...["Consumer", "Perpetual"].map((name) => (
     { source: `src/examples/${name}.sol`, name, folder: join(tests, "artifacts") })),
@@ -63,8 +64,11 @@ function compile(sources, settings) {
 }
 
 const shipped = Object.fromEntries(sourcesUnder(here, "src"));
+// What forge's tests and Python's share.
+const shared = Object.fromEntries(["Hasher", "IHasher", "OracleOfEpoch"].map((name) => (
+  [`test/${name}.sol`, { content: readFileSync(join(here, "test", `${name}.sol`), "utf8") }])));
 const output = compile(
-  { ...shipped, ...Object.fromEntries(sourcesUnder(tests, "solidity")) },
+  { ...shipped, ...shared, ...Object.fromEntries(sourcesUnder(tests, "solidity")) },
   settings,
 );
 

@@ -21,8 +21,8 @@ CONTRACT: Final = "Oracle"
 SIGNATURE_BYTES: Final = 192
 """An uncompressed signature: x.c0 | x.c1 | y.c0 | y.c1, 48 bytes each."""
 
-PROVABLE_POSTS: Final = 16
-"""So many posted reports, of different view modulo this, can be proven from."""
+PROVABLE_POSTS: Final = 17
+"""So many posted reports, of different observation time modulo this, can be proven from."""
 
 _CONFIDENCE_UNKNOWN: Final = (1 << 256) - 1
 
@@ -197,7 +197,6 @@ class FeedDescription:
 class PostedReport:
     """A report from which answers can be proven; `root_prefix` has 24 bytes."""
 
-    observed_at_ms: int
     words: int
     root_prefix: bytes
 
@@ -240,10 +239,10 @@ def encode_post(certificate: Certificate) -> bytes:
     return abi.encode_call(CONTRACT, "post", certificate.encoded, certificate.header.feed_root)
 
 
-def encode_prove(view: int, claim: Claim) -> bytes:
-    """Return the calldata that stores an answer of a posted report."""
+def encode_prove(observed_at_ms: int, claim: Claim) -> bytes:
+    """Return the calldata that stores an answer of the report posted of this time (Unix ms)."""
     return abi.encode_call(
-        CONTRACT, "prove", claim.word, abi.encode_array(claim.path), claim.feed, view
+        CONTRACT, "prove", claim.word, abi.encode_array(claim.path), claim.feed, observed_at_ms
     )
 
 
@@ -286,9 +285,9 @@ def encode_feed(feed: int) -> bytes:
     return abi.encode_call(CONTRACT, "feed", feed)
 
 
-def encode_posted(view: int) -> bytes:
-    """Return the calldata for the posted report of a view."""
-    return abi.encode_call(CONTRACT, "posted", view)
+def encode_posted(observed_at_ms: int) -> bytes:
+    """Return the calldata for the report posted of this time (Unix ms)."""
+    return abi.encode_call(CONTRACT, "posted", observed_at_ms)
 
 
 def encode_getter(function: str) -> bytes:
@@ -359,9 +358,9 @@ def decode_stored(data: bytes) -> StoredPlace:
 
 
 def decode_posted_report(data: bytes) -> PostedReport | None:
-    """Return what `posted` says, None if no report of the view is held."""
-    observed_at_ms, words, root = abi.decode(["uint64", "uint16", "bytes32"], data)
-    return PostedReport(observed_at_ms, words, root[:24]) if observed_at_ms else None
+    """Return what `posted` says, None if no report of the time can be proven from."""
+    words, root = abi.decode(["uint16", "bytes32"], data)
+    return PostedReport(words, root[:24]) if words else None
 
 
 def decode_feed(data: bytes) -> FeedDescription:

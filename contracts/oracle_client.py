@@ -156,9 +156,9 @@ class Oracle:
         """Return the place of the last report that was pushed."""
         return await self._ask(client.decode_stored, client.encode_getter("stored"))
 
-    async def posted(self, view: int) -> PostedReport | None:
-        """Return the posted report of a view, None if none is held."""
-        return await self._ask(client.decode_posted_report, client.encode_posted(view))
+    async def posted(self, observed_at_ms: int) -> PostedReport | None:
+        """Return the report posted of this time (Unix ms), None if none can be proven from."""
+        return await self._ask(client.decode_posted_report, client.encode_posted(observed_at_ms))
 
     # Bringing reports.
 
@@ -172,8 +172,7 @@ class Oracle:
 
     async def prove(self, report: CertifiedReport, feed: str | int) -> Submitted:
         """Store one feed's answer of a report that was posted."""
-        view = report.certificate.header.view
-        data = client.encode_prove(view, report.claim(feed))
+        data = client.encode_prove(report.certificate.header.observed_at_ms, report.claim(feed))
         return await self._submit(data, report, emits=False)
 
     async def update(self, report: CertifiedReport, *feeds: str | int) -> Submitted:

@@ -12,7 +12,7 @@ from typing import Any
 
 import msgspec
 
-from aggregation.feed import BreakerSpec, FeedSpec, SourceSpec
+from aggregation.feed import AlarmSpec, BreakerSpec, FeedSpec, SourceSpec
 from aggregation.table import FeedTable
 from feeds.venues import VENUES
 
@@ -100,6 +100,7 @@ def _feed(row: object, place: str) -> FeedSpec:
     _refuse_unknown(row, FeedSpec, place)
     if isinstance(row, Mapping):
         _refuse_unknown(row.get("breaker"), BreakerSpec, f"{place}, breaker")
+        _refuse_unknown(row.get("alarms"), AlarmSpec, f"{place}, alarms")
         sources = row.get("sources")
         for number, source in enumerate(sources if isinstance(sources, list) else [], start=1):
             _refuse_unknown(source, SourceSpec, f"{place}, source {number}")
@@ -118,7 +119,9 @@ def _feed(row: object, place: str) -> FeedSpec:
 
 
 def _refuse_unknown(
-    row: object, spec: type[FeedSpec] | type[BreakerSpec] | type[SourceSpec], place: str
+    row: object,
+    spec: type[FeedSpec] | type[BreakerSpec] | type[AlarmSpec] | type[SourceSpec],
+    place: str,
 ) -> None:
     """Refuse a misspelt entry, which would otherwise silently leave a default in force."""
     if not isinstance(row, Mapping):

@@ -16,6 +16,8 @@ from typing import TYPE_CHECKING
 import structlog
 import trio
 
+from aggregation.push import push_deviations_ppm
+from aggregation.state import AgreedState
 from consensus.core import Core
 from consensus.errors import InvalidMessage
 from consensus.messages import EvidenceMessage, Successor
@@ -186,7 +188,7 @@ class Node:
         self._feeds: FeedService | None = None
         self._feeds_task: asyncio.Task[None] | None = None
         self._publisher: Publisher | None = None
-        self._submit: Callable[[Report], None] = lambda _report: None
+        self._submit: Callable[[Report, AgreedState], None] = lambda _report, _state: None
         self._thread: AsyncioThread | None = None
         if self._me is not None:
             self._prepare(self._me)
@@ -509,7 +511,12 @@ class Node:
         for epoch in self._epochs[1:]:
             publisher.begin(self._terms_of(epoch))
         self._publisher = publisher
-        self._submit = lambda report: thread.call(publisher.submit, report)
+
+        def submit(report: Report, state: AgreedState) -> None:
+            table = self._epochs[report.epoch].table
+            thread.call(publisher.submit, report, push_deviations_ppm(table, state))
+
+        self._submit = submit
         thread.start(publisher.run)
 
     def _terms_of(self, epoch: RunningEpoch) -> "EpochTerms":
@@ -524,8 +531,8 @@ class Node:
             succession = succession_of(epoch, decode_successor(ended))
         return EpochTerms(number, epoch.table.feeds, epoch.context.n, me, succession)
 
-    def _on_report(self, report: Report, published: PublishedReport) -> None:
-        self._submit(report)
+    def _on_report(self, report: Report, published: PublishedReport, state: AgreedState) -> None:
+        self._submit(report, state)
         self._api.publish(published)
 
     # What others see.

@@ -5,13 +5,15 @@ Called by the runtime on the trio side; `snapshot` makes the immutable view that
 
 import time
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from functools import cache
 
 import structlog
 
+from aggregation.alarm import Alarm as FeedAlarm
 from aggregation.encoding import decode_confidence_ppm, encode_confidence_up
+from aggregation.member import MemberPrice
 from aggregation.observation import ObservationBody
 from aggregation.state import AgreedState
 from aggregation.status import Status
@@ -40,6 +42,7 @@ from node.store import Archivist, Store, StoredReport
 
 LATENCIES_KEPT = 1024
 _NS_PER_MS = 1_000_000
+_NO_ALARMS: frozenset[FeedAlarm] = frozenset()
 
 _log = structlog.get_logger("node.telemetry")
 
@@ -69,6 +72,12 @@ class Latencies:
         return LatencyView(self._name, self._count, quantile(50), quantile(99))
 
 
+def _unused(price: MemberPrice) -> Iterator[str]:
+    """Yield each source that does not count in a price, with the reason."""
+    for source, reason in price.rejected:
+        yield f"{source.venue} {source.base}/{source.quote}: {reason}"
+
+
 class Telemetry:
     """Implements `node.runtime.Events`; also archives reports and hands them to whoever serves."""
 
@@ -79,7 +88,7 @@ class Telemetry:
         observer: Observer,
         store: Store,
         metrics: Metrics,
-        on_report: Callable[[Report, PublishedReport], None],
+        on_report: Callable[[Report, PublishedReport, AgreedState], None],
         *,
         height: int,
     ) -> None:
@@ -111,6 +120,7 @@ class Telemetry:
         self._gaps = tuple(self._store.gaps(epoch.context.domain))
         self._state: AgreedState | None = epoch.genesis if epoch.context.epoch else None
         self._observers: tuple[tuple[str, ...], ...] = ()
+        self._alarms: dict[int, frozenset[FeedAlarm]] = {}
         self.invalid_messages = dict.fromkeys(range(epoch.context.n), 0)
         """Broken rules by member."""
         context = epoch.context
@@ -159,6 +169,20 @@ class Telemetry:
         if age_ns is not None:
             self._tick.add(age_ns)
             self._metrics.tick_to_observation.observe(age_ns / 1e9)
+        self._tell_alarms()
+
+    def _tell_alarms(self) -> None:
+        """Log what this member itself begins to warn of, and what it no longer does."""
+        for index, price in enumerate(self._observer.prices):
+            before = self._alarms.get(index, _NO_ALARMS)
+            if price.alarms == before:
+                continue
+            self._alarms[index] = price.alarms
+            feed = self._feeds[index][0]
+            for alarm in sorted(price.alarms - before):
+                _log.warning("feed.alarm", feed=feed, alarm=alarm.name.lower(), text=str(alarm))
+            for alarm in sorted(before - price.alarms):
+                _log.info("feed.alarm_over", feed=feed, alarm=alarm.name.lower())
 
     def heard(self, observed: Observed) -> None:
         """Note a member's genuine observation."""
@@ -198,7 +222,7 @@ class Telemetry:
             )
             self._note_answers(agreed)
             self._observers = self._priced_by(block)
-            self._on_report(report, self._latest)
+            self._on_report(report, self._latest, agreed)
 
     def _archive(
         self, block_id: bytes, block: Block, qc: QC, agreed: AgreedState, *, final: bool
@@ -312,6 +336,7 @@ class Telemetry:
     def _feed(self, index: int) -> FeedView:
         spec = self._network.table.feeds[index]
         prices = self._observer.prices
+        own = prices[index] if index < len(prices) else None
         state = self._state.feeds[index] if self._state is not None else None
         available = state is not None and state.status is not Status.UNAVAILABLE
         price = confidence_ppm = None
@@ -332,9 +357,14 @@ class Telemetry:
             status=state.status.name.lower() if state is not None else "unavailable",  # type: ignore[arg-type]
             cause=state.cause.name.lower() if state is not None else "never_agreed",
             agreed_at_ms=state.agreed_at_ms or None if state is not None else None,
-            sources_used=prices[index].sources_used if prices else 0,
+            sources_used=own.sources_used if own is not None else 0,
             sources_all=len(spec.sources),
             observers=self._observers[index] if self._observers else (),
+            risk=state.risk if state is not None else 0,
+            own_risk=own.risk if own is not None else 0,
+            alarms=tuple(sorted(own.alarms)) if own is not None else (),
+            apart=tuple(f"{v} {b}/{q}" for v, b, q in sorted(own.outliers)) if own else (),
+            unused=tuple(_unused(own)) if own is not None else (),
         )
 
     def snapshot(

@@ -13,6 +13,7 @@ import click
 
 from node.cli.exit_codes import ExitCode
 from node.cli.output import json_option, wants_json
+from testnet.feed_count import FEEDS_MIN, FEEDS_USUAL
 
 if TYPE_CHECKING:
     from testnet.cluster import Options
@@ -44,7 +45,7 @@ def _faults(
     from testnet.faults import parse_fault
 
     try:
-        return tuple(parse_fault(text, testnet_venues()) for text in texts)
+        return tuple(parse_fault(text, testnet_venues(FEEDS_USUAL)) for text in texts)
     except ValueError as error:
         raise click.BadParameter(str(error)) from None
 
@@ -83,6 +84,13 @@ class FaultsListed(click.Command):
     "--chain", type=click.Choice(["embedded", "anvil"]), default="embedded", show_default=True
 )
 @click.option(
+    "--feeds",
+    type=click.IntRange(min=FEEDS_MIN),
+    default=FEEDS_USUAL,
+    show_default=True,
+    help="How many of the shipped feeds, the first ones.",
+)
+@click.option(
     "--fault",
     "faults",
     multiple=True,
@@ -107,6 +115,7 @@ def testnet(
     duration: float | None,
     rate: float,
     chain: str,
+    feeds: int,
     faults: "tuple[FaultOrder, ...]",
     seed: int | None,
     directory: Path | None,
@@ -127,6 +136,7 @@ def testnet(
         faults=faults,
         seed=random.SystemRandom().randrange(_SEEDS) if seed is None else seed,
         directory=directory or Path(),
+        feeds=feeds,
     )
     _check_faults(options)
     options = replace(options, directory=fresh_directory(directory))

@@ -12,6 +12,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import msgspec
+
 from consensus.committee import faulty_max, quorum
 from node.config import ChainSection, EndpointSection
 from node.errors import OperatorError
@@ -29,12 +31,20 @@ from testnet.faults import (
     FaultKind,
     FaultLog,
     FaultOrder,
-    freeze_exchanges,
+    break_exchanges,
     kill_leaders,
     restart_whenever_crashed,
 )
+from testnet.feed_count import FEEDS_USUAL
 from testnet.havoc import wreak_havoc
-from testnet.manifest import ChainEntry, ChainKind, Manifest, MemberEntry, save_manifest
+from testnet.manifest import (
+    ChainEntry,
+    ChainKind,
+    Manifest,
+    MemberEntry,
+    load_manifest,
+    save_manifest,
+)
 from testnet.node_watch import NodeWatch, Status, all_live, takes_part
 from testnet.oracle_deployment import Deployer
 from testnet.partitions import part_and_heal
@@ -76,11 +86,8 @@ class Options:
     faults: tuple[FaultOrder, ...]
     seed: int
     directory: Path
-
-    @property
-    def venues_frozen(self) -> tuple[str, ...]:
-        """The exchanges that freeze."""
-        return tuple(venue for fault in self.faults for venue in fault.venues)
+    feeds: int = FEEDS_USUAL
+    """How many of the catalogue's feeds, the first ones."""
 
     def wants(self, kind: FaultKind) -> bool:
         """Tell whether a kind of fault was ordered."""
@@ -149,6 +156,8 @@ class Run:
     deployment_gas: int | None = None
     crashes: list[str] = field(default_factory=list)
     tick_to_observation: list[tuple[float, float]] = field(default_factory=list)
+    warnings: dict[str, set[str]] = field(default_factory=dict)
+    """What nodes warned of, by feed, from the first live prices on."""
     chain: ChainWatch | None = None
 
 
@@ -248,12 +257,14 @@ class Cluster:
             "exchanges",
             module_command(
                 *("testnet.exchanges", "--seed", str(options.seed), "--origin-ms", str(now_ms)),
-                *("--venues", ",".join(testnet_venues())),
+                *("--venues", ",".join(testnet_venues(options.feeds))),
             ),
         )
         await exchanges.start(announces=True)
         deployer = Deployer()
-        deployment = make_network(options.directory, ports[1:], rate=options.rate, now_ms=now_ms)
+        deployment = make_network(
+            options.directory, ports[1:], rate=options.rate, now_ms=now_ms, feeds=options.feeds
+        )
         self.deployment = deployment
         chain = self.child("chain", self._chain_command(ports[0], deployer, deployment))
         await chain.start(announces=True)
@@ -373,6 +384,8 @@ class Cluster:
         while True:
             begun = time.monotonic()
             await self._watch.look()
+            if self._warm_at is not None:
+                self._note_warnings(self._watch.statuses)
             self._show(self.snapshot())
             await asyncio.sleep(max(0.1, begun + _LOOK_EVERY_S - time.monotonic()))
 
@@ -382,7 +395,10 @@ class Cluster:
         for member, persona in sorted(options.personas.items()):
             self._order_file.touch()
             log.inject(f"{self.name(member)} ({persona}) {PERSONAS[persona].about}")
-        await freeze_exchanges(control_url, options.venues_frozen, log)
+        depegs = await break_exchanges(control_url, options.faults, log)
+        if depegs:
+            manifest = load_manifest(options.directory)
+            save_manifest(options.directory, msgspec.structs.replace(manifest, depegs=depegs))
         async with asyncio.TaskGroup() as group:
             for member, persona in options.personas.items():
                 if persona == "crasher":
@@ -438,6 +454,14 @@ class Cluster:
             for node in self._children
             if node.ended_by_itself and node not in crashers
         ]
+
+    def _note_warnings(self, statuses: Sequence[Status | None]) -> None:
+        """Keep what the nodes say of feeds and sources."""
+        for status in statuses:
+            for feed in (status or {}).get("feeds") or ():
+                warned = [*feed["alarms"], *(f"{source} stands apart" for source in feed["apart"])]
+                if warned:
+                    self.record.warnings.setdefault(feed["feed"], set()).update(warned)
 
     def _note_tick_latencies(self) -> None:
         """Keep what the nodes last said of a quantity that they alone can measure."""

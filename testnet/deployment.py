@@ -12,6 +12,7 @@ from node.config import ChainSection, EndpointSection, PeerSection
 from node.network_file import NetworkFile
 from node.node_directory import NodeDirectory, create_node_directory, write_config
 from node.registration import register
+from testnet.feed_count import FEEDS_USUAL
 from testnet.manifest import NETWORK_FILE
 
 KEY_ITERATIONS = 1_000
@@ -86,28 +87,35 @@ def timing_for(rate: float, nodes: int = 4) -> Timing:
     )
 
 
-def testnet_feeds() -> FeedTable:
-    """Return the catalogue that is shipped, with updates of the chain often enough to watch."""
+def testnet_feeds(count: int) -> FeedTable:
+    """Return the first feeds that are shipped, with updates of the chain often enough to watch."""
     return FeedTable(
         tuple(
             replace(
                 feed,
                 deviation_ppm=min(feed.deviation_ppm, DEVIATION_PPM_MAX),
+                calm_deviation_ppm=min(feed.calm_deviation_ppm, DEVIATION_PPM_MAX),
                 heartbeat_ms=min(feed.heartbeat_ms, HEARTBEAT_MS_MAX),
             )
-            for feed in load_catalogue(None).feeds
+            for feed in load_catalogue(None).feeds[:count]
         )
     )
 
 
-def testnet_venues() -> tuple[str, ...]:
+def testnet_venues(count: int) -> tuple[str, ...]:
     """Return the exchanges that the testnet's feeds have sources at."""
-    feeds = testnet_feeds().feeds
+    feeds = testnet_feeds(count).feeds
     return tuple(sorted({source.venue for feed in feeds for source in feed.sources}))
 
 
 def make_network(
-    directory: Path, ports: range, *, rate: float, now_ms: int, names: Sequence[str] = ()
+    directory: Path,
+    ports: range,
+    *,
+    rate: float,
+    now_ms: int,
+    names: Sequence[str] = (),
+    feeds: int = FEEDS_USUAL,
 ) -> Deployment:
     """Make keys, stores and the committee file of as many members as the ports are for."""
     members = []
@@ -119,7 +127,7 @@ def make_network(
     network = committee_file.create(
         "testnet",
         [register(member.name, member.directory.keys) for member in members],
-        testnet_feeds(),
+        testnet_feeds(feeds),
         genesis_time_ms=now_ms,
         valid_until_ms=now_ms + _VALID_MS,
         timing=timing_for(rate, len(members)),

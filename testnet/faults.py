@@ -4,11 +4,12 @@ import asyncio
 import time
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
-from typing import Literal, Protocol
+from typing import Any, Literal, Protocol
 
 import aiohttp
 
 from node.errors import OperatorError
+from testnet.market import FACTOR_MAX, Depeg
 from testnet.personas.catalogue import PERSONAS
 
 KILL_EVERY_S = 10.0
@@ -17,7 +18,13 @@ FROZEN_VENUES = ("binance", "gemini")
 _READY_POLL_S = 0.25
 _CRASHED_S = 1.0
 
-FaultKind = Literal["kill-leader", "chaos", "partitions", "dead-exchange", "persona"]
+LIE_FACTOR = 1.1
+LYING_VENUE = "kraken"
+DEPEG_ASSET, DEPEG_FACTOR, DEPEG_OVER_MS = "USDT", 0.5, 5_000
+
+FaultKind = Literal[
+    "kill-leader", "chaos", "partitions", "dead-exchange", "lying-exchange", "depeg", "persona"
+]
 
 _PLAIN: dict[str, FaultKind] = {
     "kill-leader": "kill-leader",
@@ -30,6 +37,8 @@ FAULTS: dict[str, str] = {
     "chaos": "kills, freezes, restarts up to f nodes at a time",
     "partitions": "parts the network and heals it, again and again",
     "dead-exchange[:VENUE,…]": "Binance and Gemini freeze, or those named",
+    "lying-exchange[:VENUE]": "Kraken, or the one named, is 10 % too high",
+    "depeg[:ASSET]": "USDT, or the asset named, falls to half",
 }
 """All faults but the personas: how each is written, and what it does."""
 
@@ -40,12 +49,17 @@ class FaultFailed(OperatorError):
 
 @dataclass(frozen=True, slots=True)
 class FaultOrder:
-    """A fault as it was asked for: `venues` of a dead exchange, how many members are a persona."""
+    """A fault as it was asked for: `venues` of a dead exchange, how many members are a persona.
+
+    `factor` is that of a lying exchange's prices, or of what an `asset` is worth in the end.
+    """
 
     kind: FaultKind
     venues: tuple[str, ...] = ()
     persona: str = ""
     count: int = 1
+    factor: float = 1.0
+    asset: str = ""
 
 
 def parse_fault(text: str, known_venues: Sequence[str]) -> FaultOrder:
@@ -59,6 +73,17 @@ def parse_fault(text: str, known_venues: Sequence[str]) -> FaultOrder:
                     f"there is no exchange {venue!r}; there are {', '.join(known_venues)}"
                 )
         return FaultOrder("dead-exchange", venues)
+    if kind == "lying-exchange":
+        venue, factor = _with_factor(text, rest, LYING_VENUE, LIE_FACTOR)
+        if venue not in known_venues:
+            raise ValueError(f"there is no exchange {venue!r}; there are {', '.join(known_venues)}")
+        if factor == 1.0:
+            raise ValueError(f"{text!r}: a factor of 1 is no lie; give another, such as 1.1")
+        return FaultOrder("lying-exchange", (venue,), factor=factor)
+    if kind == "depeg":
+        asset, factor = _with_factor(text, rest, DEPEG_ASSET, DEPEG_FACTOR)
+        Depeg(asset, factor, 0)
+        return FaultOrder("depeg", asset=asset, factor=factor)
     if kind in PERSONAS:
         if not colon:
             return FaultOrder("persona", persona=kind)
@@ -73,6 +98,18 @@ def parse_fault(text: str, known_venues: Sequence[str]) -> FaultOrder:
     if colon:
         raise ValueError(f"{kind} takes nothing after a colon; there is no fault {text!r}")
     return FaultOrder(_PLAIN[kind])
+
+
+def _with_factor(text: str, rest: str, usual: str, usual_factor: float) -> tuple[str, float]:
+    """Read what stands behind a fault's name: NAME:FACTOR, NAME, or nothing."""
+    name, colon, factor_text = rest.partition(":")
+    try:
+        factor = float(factor_text) if colon else usual_factor
+    except ValueError:
+        factor = 0.0
+    if not 0.0 < factor <= FACTOR_MAX:
+        raise ValueError(f"{text!r}: a factor is a number above 0, at most {FACTOR_MAX:g}")
+    return name or usual, factor
 
 
 @dataclass(slots=True)
@@ -211,18 +248,44 @@ async def restart_whenever_crashed(committee: Committee, member: int, log: Fault
         log.is_back(outage)
 
 
-async def freeze_exchanges(control_url: str, venues: Sequence[str], log: FaultLog) -> None:
-    """Freeze exchanges for good; raise `FaultFailed`."""
+async def break_exchanges(
+    control_url: str, orders: Iterable[FaultOrder], log: FaultLog
+) -> tuple[Depeg, ...]:
+    """Let exchanges freeze or lie for good, and assets lose their worth; raise `FaultFailed`.
+
+    Returns what lost its worth, and when that began.
+    """
+    depegs = []
     async with aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=5)) as session:
-        for venue in venues:
-            order = {"venue": venue, "fault": "freeze"}
-            try:
-                async with session.post(control_url, json=order) as response:
-                    if response.status != 200:
-                        raise FaultFailed(f"cannot freeze {venue}: {await response.text()}")
-            except (aiohttp.ClientError, TimeoutError) as error:
-                raise FaultFailed(f"cannot freeze {venue}: {error}") from None
-            log.inject(f"froze {venue}")
+        for order in orders:
+            if order.kind == "depeg":
+                fall = {"asset": order.asset, "factor": order.factor, "over_ms": DEPEG_OVER_MS}
+                url = control_url.removesuffix("/control") + "/depeg"
+                begun = await _order(session, url, fall)
+                depegs.append(Depeg(order.asset, order.factor, begun["at_ms"], DEPEG_OVER_MS))
+                log.inject(f"{order.asset} begins to fall to {order.factor:g} of its worth")
+            for venue in order.venues:
+                said: dict[str, object] = {"venue": venue, "fault": "freeze"}
+                done = f"froze {venue}"
+                if order.kind == "lying-exchange":
+                    said = {"venue": venue, "fault": "lie", "factor": order.factor}
+                    done = f"{venue} begins to lie by a factor of {order.factor:g}"
+                await _order(session, control_url, said)
+                log.inject(done)
+    return tuple(depegs)
+
+
+async def _order(
+    session: aiohttp.ClientSession, url: str, order: dict[str, object]
+) -> dict[str, Any]:
+    try:
+        async with session.post(url, json=order) as response:
+            if response.status != 200:
+                raise FaultFailed(f"cannot have {order}: {await response.text()}")
+            answer: dict[str, Any] = await response.json()
+            return answer
+    except (aiohttp.ClientError, TimeoutError) as error:
+        raise FaultFailed(f"cannot have {order}: {error}") from None
 
 
 def _now_ms() -> int:

@@ -6,6 +6,8 @@ from typing import Annotated, Literal
 import msgspec
 from msgspec import Meta, Struct
 
+from testnet.market import Depeg
+
 MANIFEST_FILE = "testnet.json"
 NETWORK_FILE = "network.json"
 MANIFEST_BYTES_MAX = 1 << 20
@@ -38,13 +40,17 @@ class ChainEntry(Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Manifest(Struct, frozen=True, forbid_unknown_fields=True):
-    """Members in the order of the committee, the simulated market and the chain."""
+    """Members in the order of the committee, the simulated market and the chain.
+
+    `depegs` are what lost its worth in the market, and when.
+    """
 
     seed: int
     origin_ms: int
     start_minute: int
     members: tuple[MemberEntry, ...]
     chain: ChainEntry
+    depegs: tuple[Depeg, ...] = ()
 
 
 def save_manifest(directory: Path, manifest: Manifest) -> None:

@@ -6,23 +6,27 @@ recomputes it at any Unix millisecond to judge what the network certified.
 
 import random
 from collections import OrderedDict
+from collections.abc import Sequence
+from dataclasses import dataclass
 from itertools import pairwise
 
+from testnet.assets import RECORDED, followers
 from testnet.bars import Bar, recorded_bars
-from testnet.noise import Octave, SmoothNoise, seeded_random
+from testnet.noise import SmoothNoise, seeded_random
 
 MIDDLE_SCALE = 12
 """Middles are integers scaled by 10**MIDDLE_SCALE."""
 
-BASES = ("BTC", "ETH", "SOL", "USDT", "USDC")
+BASES = (RECORDED, *followers())
 """Every asset that has a USD middle."""
 
 _MINUTE_MS = 60_000
 _KNOT_MS = 250
 _KNOTS = _MINUTE_MS // _KNOT_MS
-# Knots are rounded to 10**-8 USD, so that the last bit of a platform's pow() cannot matter.
-_KNOT_QUANTUM = 10 ** (MIDDLE_SCALE - 8)
-_CACHED_MINUTES = 64
+_RECORDED_DECIMALS = 8
+# A few minutes of every asset, for clients that see the market at different delays.
+_CACHED_MINUTES = 4 * len(BASES)
+_CACHED_PATHS = 16
 
 # A market that neither stands still nor storms: this many minutes in a row within these ranges.
 _LIVELY_MINUTES = 30
@@ -33,28 +37,38 @@ _LIVELY_RANGE_PPM = (600, 4_000)
 _WIGGLE_SHARE = 0.35
 _EXTREME_KNOTS = ((48, 104), (136, 192))
 
-_WALK_PERIODS_S = (1, 4, 16, 64, 256, 1_024, 4_096, 16_384)
-_PEG_PERIODS_S = (2, 15, 120, 900)
+
+FACTOR_MAX = 10.0
+"""Nothing is worth more than so many times what it was."""
 
 
-def _random_walk(step_ppm: float) -> tuple[Octave, ...]:
-    """Return octaves that look like a random walk of `step_ppm` a second up to some hours."""
-    return tuple(Octave(s * 1_000, step_ppm * 1e-6 * s**0.5) for s in _WALK_PERIODS_S)
+@dataclass(frozen=True, slots=True)
+class Depeg:
+    """An asset that loses part of its worth for good: at `at_ms` (Unix) it begins to fall to
+    `factor` of what it would be worth, and is there `over_ms` later.
+    """
 
+    asset: str
+    factor: float
+    at_ms: int
+    over_ms: int = 0
 
-def _mean_reverting(sigma_ppm: float) -> tuple[Octave, ...]:
-    """Return octaves of one size: deviations that come back within minutes."""
-    each_ppm = sigma_ppm / len(_PEG_PERIODS_S) ** 0.5
-    return tuple(Octave(s * 1_000, each_ppm * 1e-6) for s in _PEG_PERIODS_S)
+    def __post_init__(self) -> None:
+        if self.asset not in BASES:
+            raise ValueError(f"the market has no {self.asset!r}, only {', '.join(BASES)}")
+        if not 0.0 < self.factor <= FACTOR_MAX:
+            raise ValueError(f"factor must be above 0, at most {FACTOR_MAX:g}, is {self.factor}")
+        if not 0 <= self.over_ms <= 3_600_000:
+            raise ValueError(f"over_ms must be from 0 to 3600000, is {self.over_ms}")
 
-
-# USD at the start of the recording, exponent on BTC's move since then, own noise.
-_FOLLOWERS: dict[str, tuple[float, float, tuple[Octave, ...]]] = {
-    "ETH": (3_680.0, 1.15, _random_walk(30.0)),
-    "SOL": (170.0, 1.4, _random_walk(50.0)),
-    "USDT": (1.0002, 0.0, _mean_reverting(120.0)),
-    "USDC": (1.0, 0.0, _mean_reverting(60.0)),
-}
+    def applied(self, middle: int, unix_ms: int) -> int:
+        """Return what is left of a middle."""
+        begun_ms = min(max(unix_ms - self.at_ms, 0), self.over_ms)
+        if unix_ms < self.at_ms:
+            return middle
+        lost_ppm = round((1 - self.factor) * 1_000_000)
+        share = lost_ppm * begun_ms // self.over_ms if self.over_ms else lost_ppm
+        return middle * (1_000_000 - share) // 1_000_000
 
 
 class Market:
@@ -67,9 +81,16 @@ class Market:
         start_minute: minute of the recording that plays at the origin. None lets the seed pick one
             that a lively but usual half-hour follows. At either end of the recording time turns
             round, so that the path is continuous for ever.
+        depegs: what loses its worth, and when; `depeg` adds another.
     """
 
-    def __init__(self, seed: int, origin_ms: int, start_minute: int | None = None) -> None:
+    def __init__(
+        self,
+        seed: int,
+        origin_ms: int,
+        start_minute: int | None = None,
+        depegs: Sequence[Depeg] = (),
+    ) -> None:
         self._bars = recorded_bars()
         if start_minute is None:
             start_minute = _lively_start(seed, self._bars)
@@ -81,10 +102,22 @@ class Market:
         self.origin_ms = origin_ms
         self.start_minute = start_minute
         self._noise = {
-            base: SmoothNoise(f"market {base}", seed, octaves)
-            for base, (_, _, octaves) in _FOLLOWERS.items()
+            base: SmoothNoise(f"market {base}", seed, follower.octaves)
+            for base, follower in followers().items()
         }
+        self._depegs: dict[str, list[Depeg]] = {}
+        for depeg in depegs:
+            self.depeg(depeg)
         self._minutes: OrderedDict[tuple[str, int], list[int]] = OrderedDict()
+        self._recorded: OrderedDict[int, list[float]] = OrderedDict()
+
+    def depeg(self, depeg: Depeg) -> None:
+        """Let an asset lose part of its worth."""
+        self._depegs.setdefault(depeg.asset, []).append(depeg)
+
+    def depegs_over(self) -> None:
+        """Let everything be worth again what it was."""
+        self._depegs.clear()
 
     def middle(self, base: str, unix_ms: int) -> int:
         """Return the USD middle of `base` at `unix_ms`, scaled by 10**MIDDLE_SCALE.
@@ -98,23 +131,37 @@ class Market:
             knots = self._remember(base, minute)
         knot, part_ms = divmod(offset_ms, _KNOT_MS)
         here = knots[knot]
-        return here + (knots[knot + 1] - here) * part_ms // _KNOT_MS
+        middle = here + (knots[knot + 1] - here) * part_ms // _KNOT_MS
+        for depeg in self._depegs.get(base, ()):
+            middle = depeg.applied(middle, unix_ms)
+        return middle
 
     def _remember(self, base: str, minute: int) -> list[int]:
-        if base == "BTC":
-            prices = self._btc_minute(minute)
-        elif base in _FOLLOWERS:
+        decimals = _RECORDED_DECIMALS
+        if base == RECORDED:
+            prices = self._recorded_minute(minute)
+        elif base in followers():
             prices = self._follower_minute(base, minute)
+            decimals = followers()[base].decimals
         else:
             raise ValueError(f"the market has no {base!r}, only {', '.join(BASES)}")
-        quanta = 10**MIDDLE_SCALE // _KNOT_QUANTUM
-        knots = [round(price * quanta) * _KNOT_QUANTUM for price in prices]
+        quanta, quantum = 10**decimals, 10 ** (MIDDLE_SCALE - decimals)
+        knots = [round(price * quanta) * quantum for price in prices]
         if len(self._minutes) >= _CACHED_MINUTES:
             self._minutes.popitem(last=False)
         self._minutes[base, minute] = knots
         return knots
 
-    def _btc_minute(self, minute: int) -> list[float]:
+    def _recorded_minute(self, minute: int) -> list[float]:
+        path = self._recorded.get(minute)
+        if path is None:
+            path = self._path_of(minute)
+            if len(self._recorded) >= _CACHED_PATHS:
+                self._recorded.popitem(last=False)
+            self._recorded[minute] = path
+        return path
+
+    def _path_of(self, minute: int) -> list[float]:
         count = len(self._bars)
         index = minute % (2 * count)
         if index < count:
@@ -128,13 +175,13 @@ class Market:
         return _path_through(bar, start, seeded_random("bar", self.seed, index))
 
     def _follower_minute(self, base: str, minute: int) -> list[float]:
-        level, beta, _ = _FOLLOWERS[base]
+        level, beta = followers()[base].level, followers()[base].beta
         noise = self._noise[base]
         begin_ms = minute * _MINUTE_MS
         first_open = self._bars[0].open
         return [
             level * (btc / first_open) ** beta * (1.0 + noise.at(begin_ms + knot * _KNOT_MS))
-            for knot, btc in enumerate(self._btc_minute(minute))
+            for knot, btc in enumerate(self._recorded_minute(minute))
         ]
 
 

@@ -69,13 +69,17 @@ def certificate_to_chain(rounds: Rounds, pushes: Iterable[SeenPush]) -> list[int
 
 
 def triggers_of(pushes: Iterable[SeenPush], table: FeedTable) -> dict[str, int]:
-    """Count the pushes by what made them due, judged as a publisher judges."""
+    """Count the pushes by what made them due, judged as a publisher judges.
+
+    The agreed volatility is not on the chain, so a move counts from the least threshold on.
+    """
     counts: Counter[str] = Counter({"deviation": 0, "heartbeat": 0, "status": 0})
     stored = Stored(0, 0, 0, answers_in([0] * table.words, table.count))
     for push in pushes:
         place = push.place
         answers = answers_in(push.words, table.count)
-        found = due(stored, place.observed_at_ms, answers, table.feeds, _LEAD_MS)
+        least = [feed.calm_deviation_ppm or feed.deviation_ppm for feed in table.feeds]
+        found = due(stored, place.observed_at_ms, answers, table.feeds, least, _LEAD_MS)
         counts[UNEXPLAINED if found is None else found.trigger.value] += 1
         stored = Stored(place.epoch, place.view, place.observed_at_ms, answers)
     return dict(counts)

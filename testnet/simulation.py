@@ -107,10 +107,10 @@ class Simulation:
         ]
         for number, node in enumerate(self.nodes):
             node.number = number
-        self._plain = len(self.nodes) == n and type(self).send is Simulation.send
         self.nodes_of = [
             [node for node in self.nodes if node.member == member] for member in self._everyone
         ]
+        self._plain = not twins and type(self).send is Simulation.send
         for node in self.nodes:
             if node.member not in asleep:
                 self.after(0, self.start, node)
@@ -288,8 +288,11 @@ class Simulation:
                     self.note(node, self._narrator.effect(effect))
                 self._perform(node, effect)
             elif to_self:
-                now_ms = self.now_ms + node.skew_ms
-                effects.extend(handle(core, node.member, to_self.popleft(), now_ms))
+                message = to_self.popleft()
+                handler = _HANDLERS.get(type(message))
+                if handler is not None:
+                    now_ms = self.now_ms + node.skew_ms
+                    effects.extend(handler(core, node.member, message, now_ms))
             else:
                 event = events.popleft()
                 if isinstance(event, tuple):
@@ -557,18 +560,19 @@ class Simulation:
         loss, repetition = conditions.loss, conditions.repetition
         low, high = conditions.delay_ms
         soonest_ms, span = self.now_ms + low, high - low + 1
-        me, deliver, nodes = node.member, self.deliver, self.nodes
+        me, deliver, nodes_of = node.member, self.deliver, self.nodes_of
         for member in to:
-            if member == me:
-                continue
-            if loss and random() * 1000 < loss:
-                self._lose(node, nodes[member], message)
-                continue
-            arguments = (me, nodes[member], message)
-            self._count += 1
-            heappush(queue, (soonest_ms + int(random() * span), self._count, deliver, arguments))
-            if repetition and random() * 1000 < repetition:
-                self.after(self._draw(conditions.delay_ms), deliver, *arguments)
+            # None, if the member has left the simulation.
+            for other in nodes_of[member] if member != me else ():
+                if loss and random() * 1000 < loss:
+                    self._lose(node, other, message)
+                    continue
+                arguments = (me, other, message)
+                self._count += 1
+                at_ms = soonest_ms + int(random() * span)
+                heappush(queue, (at_ms, self._count, deliver, arguments))
+                if repetition and random() * 1000 < repetition:
+                    self.after(self._draw(conditions.delay_ms), deliver, *arguments)
 
     def send(self, node: Node, member: int, message: Message) -> None:
         """Put a message on the wire from a node to every node of a member."""

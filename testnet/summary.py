@@ -58,7 +58,8 @@ class Summary(Struct, frozen=True):
 
     `rounds_per_second` and `longest_gap_ms` are of the time from the first live prices to the stop,
     `rounds_certified` and `rounds_committed` of the whole run. `resumed_ms` is None if nobody was
-    taken away. What `personas` did against the rules is in `offences_seen`, and no violation.
+    taken away. `warnings` are what nodes said of feeds and sources while it ran, by feed. What
+    `personas` did against the rules is in `offences_seen`, and no violation.
     """
 
     nodes: int
@@ -77,6 +78,7 @@ class Summary(Struct, frozen=True):
     longest_gap_ms: int | None
     price_error_bp: MiddleAndMost
     answers_by_status: dict[str, int]
+    warnings: dict[str, tuple[str, ...]]
     rate: float
     base_timeout_ms: int
     chain: str
@@ -142,6 +144,7 @@ def summarise(
             _rounded(verdict.price_error_bp_p50), _rounded(verdict.price_error_bp_max)
         ),
         answers_by_status=verdict.statuses,
+        warnings={feed: tuple(sorted(of)) for feed, of in sorted(run.warnings.items())},
         rate=options.rate,
         base_timeout_ms=timing_for(options.rate, options.nodes).base_timeout_ms,
         chain=options.chain,
@@ -219,6 +222,7 @@ def to_text(summary: Summary) -> str:
         ("certificate → chain", _latency(latency.certificate_to_chain)),
         ("faults injected", str(summary.faults_injected)),
     ]
+    rows += [("warned of", f"{feed}: {'; '.join(of)}") for feed, of in summary.warnings.items()]
     rows += [
         ("persona", f"{member}: {name}{_offences(summary, member)}")
         for member, name in summary.personas.items()

@@ -100,7 +100,7 @@ contract OracleKit {
             registrations[i] = Registration(
                 member,
                 TestSigning.prove(_secret(i), member.blsKey),
-                TestSigning.sign(_secret(i), TestReports.registration(network, member))
+                TestSigning.sign(_secret(i), TestReports.registration(network, member.operator, member.ed25519Key))
             );
         }
         IOracle(deployed).register(registrations);
@@ -186,7 +186,7 @@ contract OracleKit {
         proof.blocks = new Block[](2);
         for (uint64 i; i < 2; ++i) {
             Block memory block_ = Block(_view + 1, observedAtMs + i, root, _view + 1, 0, 0);
-            bytes32 link = TestReports.linkOf(id, _view, block_);
+            bytes32 link = TestReports.linkOf(id, _view, block_.height, 0, 0);
             id = TestReports.headerId(domain, ++_view, observedAtMs + i, root, link);
             proof.blocks[i] = block_;
         }

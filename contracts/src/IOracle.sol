@@ -154,8 +154,9 @@ enum Reason {
 ///                  by at least q = (n + f) / 2 + 1 of the epoch's n members, f = (n - 1) / 3, on the
 ///                  header's id, which is recomputed from the contract's own D.
 ///  O2 *verbatim*   Stored answers are exactly those under the certified feed root. Root 0 is refused.
-///  O3 *fresh*      The observation time of each feed strictly increases. What is not newer changes
-///                  nothing, costs little and reverts nothing: no signature is looked at.
+///  O3 *fresh*      The observation time of each feed strictly increases, so of one time no second answer
+///                  is ever served, though two certified reports may share a time. What is not newer
+///                  changes no answer, costs little and reverts nothing: no signature is looked at.
 ///  O4 *present*    What is taken was observed at most `maxFuture` after the block's time.
 ///  O5 *term*       No certificate is taken that was observed, or comes, after its epoch's valid-until.
 ///  O6 *fail closed* `read` and `use` return a price only if its status is live, degraded or carried, it
@@ -237,8 +238,8 @@ interface IOracle {
 
     // What `prove` refuses.
 
-    /// No report of this view is posted, or 16 newer ones are.
-    error NotPosted(uint256 view_);
+    /// No report of this time is posted, or one was in its place since.
+    error NotPosted(uint256 observedAt);
     /// The claim's path does not lead to the posted root.
     error NotInReport(bytes32 rootOfClaim);
 
@@ -306,15 +307,17 @@ interface IOracle {
     function post(Certificate calldata certificate, bytes32 feedRoot) external returns (bool stored);
 
     /// @notice Stores one feed's answer, and its neighbour's, from a posted report.
-    /// @dev Feeds 2k and 2k + 1 are neighbours: they share a slot with a time of its own. The last 16
-    /// posted reports of different view modulo 16 can be proven from. Emits nothing: what could be
-    /// proven stands in `Posted`.
+    /// @dev Feeds 2k and 2k + 1 are neighbours: they share a slot with a time of its own. A posted report can
+    /// be proven from until another is posted whose time is the same modulo 17, at regular intervals the
+    /// seventeenth after it; its epoch ends; or a report of the same time is pushed, after which there
+    /// is nothing to prove. Emits nothing: what could be proven stands in `Posted`.
     /// @param word The word that holds the answer: word feed / 4 of the report.
     /// @param path The siblings from the leaf to the root.
     /// @param feed Position in the feed table.
-    /// @param view_ The view of the posted report.
-    /// @return stored False if what the slot holds is as new.
-    function prove(uint256 word, bytes32[] calldata path, uint16 feed, uint64 view_)
+    /// @param observedAt When the posted report was observed, Unix ms: no two posted ones share a time.
+    /// @return stored False if what the slot holds is as new, or a report of that time was pushed. A read
+    /// serves what is newer: what was pushed, or what the slot holds.
+    function prove(uint256 word, bytes32[] calldata path, uint16 feed, uint64 observedAt)
         external
         returns (bool stored);
 
@@ -426,13 +429,10 @@ interface IOracle {
     function postedAt() external view returns (uint64);
 
     /// @notice Returns a posted report from which answers can be proven.
-    /// @return observedAt When it was observed, Unix ms; 0 if no report of this view is held.
-    /// @return words How many words it has.
+    /// @param observedAt When it was observed, Unix ms.
+    /// @return words How many words it has; 0 if no such report is held.
     /// @return rootPrefix The first 192 bits of its feed root; the rest is zero.
-    function posted(uint64 view_)
-        external
-        view
-        returns (uint64 observedAt, uint16 words, bytes32 rootPrefix);
+    function posted(uint64 observedAt) external view returns (uint16 words, bytes32 rootPrefix);
 
     /// @notice Returns the network's identity: its name and its genesis configuration, hashed.
     function network() external view returns (bytes32);

@@ -33,7 +33,9 @@ contract Oracle is IOracle {
     uint256 private constant MAX_FUTURE_MAX = 3_600_000;
     /// Ten years.
     uint256 private constant EVIDENCE_WINDOW_MAX = 315_576_000_000;
-    uint256 private constant ROOTS = 16;
+    uint256 private constant NONE = uint256(Reason.None);
+    /// A prime, so that reports at regular intervals take all places in turn.
+    uint256 private constant ROOTS = 17;
 
     /// @inheritdoc IOracle
     bytes32 public immutable network;
@@ -44,11 +46,13 @@ contract Oracle is IOracle {
     bytes32 private immutable _genesisConfiguration;
 
     Head private _head;
-    /// Posted reports by view modulo 16: root's first 192 bits | observedAt 48 | words 16.
+    /// Posted reports by time modulo 17: root's first 192 bits | observedAt 48 | words 16. Root and words
+    /// are zero once a report of the same time was pushed.
     uint256[ROOTS] private _roots;
     /// What was proven or updated, by feed / 2. Not in a mapping: a slot's place costs no hash.
+    /// There is one for each feed of 16 bits, which is why access to it checks no bounds.
     Pair[32768] private _pairs;
-    /// The last push, as certified, by feed / 4; not written while there is but one feed.
+    /// The last push, as certified, by feed / 4, likewise; not written while there is but one feed.
     uint256[16384] private _words;
     /// By the hash of the member's record.
     mapping(bytes32 => bool) private _registered;
@@ -86,16 +90,27 @@ contract Oracle is IOracle {
     {
         Head head = _head;
         Place place = certificate.place;
-        if (place.observedAt() <= head.observedAt()) return false;
+        uint256 observedAt = place.observedAt();
+        if (observedAt <= head.observedAt()) return false;
         if (place.epoch() != head.epoch() && !_isCurrent(head, place)) return false;
         // As `verifying` does, without the call that a modifier costs.
         BLS12381.reserve();
         _verify(place, certificate, Words.root(words));
 
-        _head = head.withPush(place, Words.first(words));
+        Head next = head.withPush(place, Words.first(words));
+        if (head.isPosted(observedAt)) {
+            next = next.withBeside(head);
+            _endProofs(observedAt);
+        }
+        _head = next;
         if (head.feeds() > 1) {
-            unchecked {
-                for (uint256 i; i < words.length; ++i) _words[i] = words[i];
+            assembly ("memory-safe") {
+                let end := add(_words.slot, words.length)
+                let word := words.offset
+                for { let slot := _words.slot } lt(slot, end) { slot := add(slot, 1) } {
+                    sstore(slot, calldataload(word))
+                    word := add(word, 0x20)
+                }
             }
         }
         emit Pushed(place);
@@ -113,24 +128,23 @@ contract Oracle is IOracle {
 
         _head = head.withPosted(observedAt);
         uint256 words = (head.feeds() + 3) >> 2;
-        _roots[place.viewNumber() % ROOTS] =
-            (uint256(feedRoot) >> 64) << 64 | observedAt << 16 | words;
+        _roots[observedAt % ROOTS] = (uint256(feedRoot) >> 64) << 64 | observedAt << 16 | words;
         emit Posted(place, id, feedRoot);
         return true;
     }
 
     /// @inheritdoc IOracle
-    function prove(uint256 word, bytes32[] calldata path, uint16 feed_, uint64 view_)
+    function prove(uint256 word, bytes32[] calldata path, uint16 feed_, uint64 observedAt)
         external
         returns (bool)
     {
-        uint256 entry = _roots[view_ % ROOTS];
-        if (entry == 0) revert NotPosted(view_);
-        uint256 observedAt = uint48(entry >> 16);
-        if (_pairs[feed_ >> 1].observedAt() >= observedAt) return false;
-        bytes32 root = Words.rootOf(feed_ >> 2, uint16(entry), word, path);
+        uint256 entry = _postedAt(observedAt);
+        if (uint48(entry >> 16) != observedAt) revert NotPosted(observedAt);
+        uint256 count = uint16(entry);
+        if (count == 0 || _pairOf(feed_).observedAt() >= observedAt) return false;
+        bytes32 root = Words.rootOf(feed_ >> 2, count, word, path);
         if ((uint256(root) ^ entry) >> 64 != 0) revert NotInReport(root);
-        _pairs[feed_ >> 1] = Pairs.from(word, feed_, observedAt);
+        _storePair(feed_, Pairs.from(word, feed_, observedAt));
         return true;
     }
 
@@ -180,9 +194,12 @@ contract Oracle is IOracle {
     {
         Head head = _head;
         (Answer answer, uint256 observedAt) = _newest(head, feed_);
-        Reason reason = _judge(head, feed_, answer, observedAt, maxAgeSeconds, maxConfidencePpm);
+        uint256 confidencePpm = answer.confidencePpm();
+        uint256 reason = _judge(
+            head, feed_, answer, confidencePpm, observedAt, maxAgeSeconds, maxConfidencePpm
+        );
         return (
-            uint8(reason), answer.price(), answer.confidencePpm(), answer.status(), observedAt
+            uint8(reason), answer.price(), confidencePpm, uint8(answer.status()), observedAt
         );
     }
 
@@ -191,7 +208,7 @@ contract Oracle is IOracle {
         Head head = _head;
         _known(head, feed_);
         (Answer answer, uint256 observedAt) = _newest(head, feed_);
-        return (answer.price(), answer.confidencePpm(), answer.status(), observedAt);
+        return (answer.price(), answer.confidencePpm(), uint8(answer.status()), observedAt);
     }
 
     // History.
@@ -207,7 +224,7 @@ contract Oracle is IOracle {
         if (previousAt > time || observedAt <= time) {
             revert NotFirstAfter(time, previousAt, observedAt);
         }
-        return (previousAt, observedAt, answer.price(), answer.confidencePpm(), answer.status());
+        return (previousAt, observedAt, answer.price(), answer.confidencePpm(), uint8(answer.status()));
     }
 
     /// @inheritdoc IOracle
@@ -218,7 +235,7 @@ contract Oracle is IOracle {
         returns (uint64, uint64, uint256, uint256, uint8)
     {
         (uint64 previousAt, uint64 observedAt, Answer answer) = _final(proof, claim);
-        return (previousAt, observedAt, answer.price(), answer.confidencePpm(), answer.status());
+        return (previousAt, observedAt, answer.price(), answer.confidencePpm(), uint8(answer.status()));
     }
 
     // Epochs.
@@ -276,9 +293,10 @@ contract Oracle is IOracle {
     }
 
     /// @inheritdoc IOracle
-    function posted(uint64 view_) external view returns (uint64, uint16, bytes32) {
-        uint256 entry = _roots[view_ % ROOTS];
-        return (uint48(entry >> 16), uint16(entry), bytes32((entry >> 64) << 64));
+    function posted(uint64 observedAt) external view returns (uint16, bytes32) {
+        uint256 entry = _postedAt(observedAt);
+        if (uint48(entry >> 16) != observedAt) return (0, 0);
+        return (uint16(entry), bytes32((entry >> 64) << 64));
     }
 
     /// @inheritdoc IOracle
@@ -361,7 +379,7 @@ contract Oracle is IOracle {
             uint32(bytes4(thresholds)),
             uint32(bytes4(thresholds << 32)),
             uint8(identity[25]),
-            answer.status()
+            uint8(answer.status())
         );
     }
 
@@ -418,6 +436,13 @@ contract Oracle is IOracle {
         }
     }
 
+    /// Ends the proofs from a posted report that is as new as what is pushed: it may be another one. The
+    /// time of each feed's answer must not come to stand for two answers (O3).
+    function _endProofs(uint256 observedAt) private {
+        uint256 place = observedAt % ROOTS;
+        if (uint48(_roots[place] >> 16) == observedAt) _roots[place] = observedAt << 16;
+    }
+
     /// Verifies and stores what is newer; returns how many claims were.
     function _update(Update[] calldata updates) private returns (uint256 stored_) {
         for (uint256 i; i < updates.length; ++i) {
@@ -436,22 +461,51 @@ contract Oracle is IOracle {
                 if (other != root) revert RootsDiffer(root, other);
             }
             bytes32 id = _verify(place, certificate, root);
-            _head = head.withPosted(observedAt);
+            uint256 beside;
             for (uint256 j; j < claims.length; ++j) {
-                uint256 pair = claims[j].feed >> 1;
-                if (_pairs[pair].observedAt() >= observedAt) continue;
-                _pairs[pair] = Pairs.from(claims[j].word, claims[j].feed, observedAt);
+                uint256 feed_ = claims[j].feed;
+                if (_pairOf(feed_).observedAt() >= observedAt) continue;
+                _storePair(feed_, Pairs.from(claims[j].word, feed_, observedAt));
+                beside |= Heads.besideOf(feed_);
                 ++stored_;
             }
+            _head = head.withUpdate(observedAt, beside);
             emit Updated(place, id, root);
         }
     }
 
     function _anyOlder(Claim[] calldata claims, uint256 observedAt) private view returns (bool) {
         for (uint256 i; i < claims.length; ++i) {
-            if (_pairs[claims[i].feed >> 1].observedAt() < observedAt) return true;
+            if (_pairOf(claims[i].feed).observedAt() < observedAt) return true;
         }
         return false;
+    }
+
+    /// Returns what stands in the place of a report posted of this time, or of another one.
+    function _postedAt(uint256 observedAt) private view returns (uint256 entry) {
+        assembly ("memory-safe") {
+            entry := sload(add(_roots.slot, mod(observedAt, ROOTS)))
+        }
+    }
+
+    /// Returns what is stored of a feed of 16 bits beside the last push.
+    function _pairOf(uint256 feed_) private view returns (Pair pair) {
+        assembly ("memory-safe") {
+            pair := sload(add(_pairs.slot, shr(1, feed_)))
+        }
+    }
+
+    function _storePair(uint256 feed_, Pair pair) private {
+        assembly ("memory-safe") {
+            sstore(add(_pairs.slot, shr(1, feed_)), pair)
+        }
+    }
+
+    /// Returns the word of the last push that holds the answer of a feed of 16 bits.
+    function _wordOf(uint256 feed_) private view returns (uint256 word) {
+        assembly ("memory-safe") {
+            word := sload(add(_words.slot, shr(2, feed_)))
+        }
     }
 
     function _rootOf(Claim calldata claim) private pure returns (bytes32) {
@@ -486,19 +540,25 @@ contract Oracle is IOracle {
     // Judging.
 
     /// Returns a feed's newest answer and its time, or what the transaction settled on.
-    function _newest(Head head, uint256 feed_) private view returns (Answer, uint256) {
+    function _newest(Head head, uint256 feed_)
+        private
+        view
+        returns (Answer answer, uint256 observedAt)
+    {
         uint256 settled;
         assembly ("memory-safe") {
             settled := tload(feed_)
         }
         if (settled != 0) return (Answer.wrap(uint64(settled)), uint48(settled >> 64));
-        uint256 pushedAt = head.observedAt();
-        if (head.postedAt() > pushedAt) {
-            Pair pair = _pairs[feed_ >> 1];
-            if (pair.observedAt() > pushedAt) return (pair.answerOf(feed_), pair.observedAt());
+        observedAt = head.observedAt();
+        if (Head.unwrap(head) & Heads.besideOf(feed_) != 0) {
+            Pair pair = _pairOf(feed_);
+            // Of two answers of one time the pair's was there first: none is proven or updated after a push
+            // of its time.
+            if (pair.observedAt() >= observedAt) return (pair.answerOf(feed_), pair.observedAt());
         }
-        if (feed_ == 0) return (head.firstAnswer(), pushedAt);
-        return (Words.answerAt(_words[feed_ >> 2], feed_), pushedAt);
+        if (feed_ == 0) return (head.firstAnswer(), observedAt);
+        return (Words.answerAt(_wordOf(feed_), feed_), observedAt);
     }
 
     /// Makes an answer the feed's only one for the rest of the transaction.
@@ -518,38 +578,42 @@ contract Oracle is IOracle {
         uint256 maxAgeSeconds,
         uint256 maxConfidencePpm
     ) private view {
-        Reason reason = _judge(head, feed_, answer, observedAt, maxAgeSeconds, maxConfidencePpm);
-        if (reason == Reason.None) return;
-        if (reason == Reason.UnknownFeed) revert UnknownFeed(feed_, head.feeds());
-        if (reason == Reason.Unavailable) revert Unavailable(feed_, answer.status());
-        if (reason == Reason.Halted) revert Halted(feed_);
-        if (reason == Reason.Stale) {
+        uint256 confidencePpm = answer.confidencePpm();
+        uint256 reason = _judge(
+            head, feed_, answer, confidencePpm, observedAt, maxAgeSeconds, maxConfidencePpm
+        );
+        if (reason == NONE) return;
+        if (reason == uint256(Reason.UnknownFeed)) revert UnknownFeed(feed_, head.feeds());
+        if (reason == uint256(Reason.Unavailable)) revert Unavailable(feed_, answer.status());
+        if (reason == uint256(Reason.Halted)) revert Halted(feed_);
+        if (reason == uint256(Reason.Stale)) {
             revert Stale(feed_, _age(head, answer, observedAt), maxAgeSeconds * 1000);
         }
-        revert Uncertain(feed_, answer.confidencePpm(), maxConfidencePpm);
+        revert Uncertain(feed_, confidencePpm, maxConfidencePpm);
     }
 
-    /// Returns why an answer is not fit for use, or `None`.
+    /// Returns why an answer is not fit for use, a `Reason`.
     function _judge(
         Head head,
         uint256 feed_,
         Answer answer,
+        uint256 confidencePpm,
         uint256 observedAt,
         uint256 maxAgeSeconds,
         uint256 maxConfidencePpm
-    ) private view returns (Reason) {
-        if (feed_ >= head.feeds()) return Reason.UnknownFeed;
-        uint8 status = answer.status();
-        if (status == Answers.HALTED) return Reason.Halted;
-        // A status that this contract does not know gives no price either.
-        if (status == Answers.UNAVAILABLE || status > Answers.HALTED || answer.price() == 0) {
-            return Reason.Unavailable;
-        }
+    ) private view returns (uint256) {
         unchecked {
-            if (_age(head, answer, observedAt) > maxAgeSeconds * 1000) return Reason.Stale;
+            if (feed_ >= head.feeds()) return uint256(Reason.UnknownFeed);
+            // Live, carried and degraded follow each other. A status that this contract does not know gives
+            // no price either.
+            uint256 status = answer.status();
+            if (status - Answers.LIVE > Answers.DEGRADED - Answers.LIVE || answer.price() == 0) {
+                return uint256(status == Answers.HALTED ? Reason.Halted : Reason.Unavailable);
+            }
+            if (_age(head, answer, observedAt) > maxAgeSeconds * 1000) return uint256(Reason.Stale);
+            if (confidencePpm > maxConfidencePpm) return uint256(Reason.Uncertain);
+            return NONE;
         }
-        if (answer.confidencePpm() > maxConfidencePpm) return Reason.Uncertain;
-        return Reason.None;
     }
 
     /// Returns the answer's age in milliseconds; a carried one counts as older by the carry.

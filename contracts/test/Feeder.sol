@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 pragma solidity 0.8.37;
 
+import {TestReports} from "../kit/TestReports.sol";
 import {
     Certificate,
     Claim,
@@ -25,16 +26,19 @@ contract Feeder is OracleTest {
 
     Signers[] private _committees;
     uint64 private _next;
-    /// Words of what was posted, by view modulo 16.
+    /// Words of what was posted, by time modulo 17.
     mapping(uint256 place => uint256[]) private _postedWords;
     /// What quorums signed: feed, time and answer, hashed.
     mapping(bytes32 => bool) public certified;
-    /// Of which epoch, plus 1, and from which seed the certified report of a time is.
-    mapping(uint64 time => uint64) private _epochAt;
+    /// From which seed a report of a time was certified; others of that time may have been too.
     mapping(uint64 time => uint256) private _bodyAt;
+    /// The times of reports that were certified.
+    uint64[] private _times;
     /// What was last seen of a feed.
     mapping(uint256 feed => uint256) private _seenAt;
     mapping(uint256 feed => bytes32) private _seen;
+    /// The feeds that the transaction has settled.
+    uint256 private transient _used;
     /// How often something was accepted, by kind: a run that accepts nothing tests nothing.
     mapping(bytes32 kind => uint256) public accepted;
 
@@ -81,28 +85,30 @@ contract Feeder is OracleTest {
         if (expected != RETURNS) return;
         check(abi.decode(output, (bool)) == stored, "post: stored");
         if (!stored) return;
-        _postedWords[r.view_ % 16] = r.words;
+        _postedWords[r.observedAt % 17] = r.words;
         ++accepted["post"];
     }
 
     function prove(uint256 seed) external watched {
-        uint64 view_ = uint64(_random(seed, "view") % 48);
         // Most often one that is there.
-        for (uint256 i; i < 16 && !model.posted(view_ % 16).present; ++i) ++view_;
+        uint256 place = _random(seed, "place") % 17;
+        for (uint256 i; i < 17 && !model.posted(place).present; ++i) place = (place + 1) % 17;
+        uint64 time = model.posted(place).observedAt;
+        if (_random(seed, "absent") % 16 == 0) time += 1 + uint64(_random(seed, "time") % 34);
         uint16 feed = uint16(_random(seed, "feed") % model.feeds());
-        uint256[] memory words = _postedWords[view_ % 16];
+        uint256[] memory words = _postedWords[time % 17];
         if (words.length == 0) words = new uint256[](model.words());
         bool beyond = feed / 4 >= words.length;
         if (beyond) feed = 0;
         uint256 word = words[feed / 4];
-        bytes32[] memory path = Spec.path(words, feed / 4);
+        bytes32[] memory path = TestReports.path(words, feed / 4);
         bool honest = true;
         uint256 fault = _random(seed, "fault") % 8;
         if (fault == 0) (word, honest) = (word ^ 1 << _random(seed, "bit") % 256, false);
         if (fault == 1) (path, honest) = (_longer(path), false);
         if (fault == 2) (feed, honest) = (feed ^ 4, false);
-        (bytes4 expected, bool stored) = model.prove(view_, feed, word, honest);
-        bytes memory output = _call(abi.encodeCall(IOracle.prove, (word, path, feed, view_)), expected);
+        (bytes4 expected, bool stored) = model.prove(time, feed, word, honest);
+        bytes memory output = _call(abi.encodeCall(IOracle.prove, (word, path, feed, time)), expected);
         if (expected != RETURNS) return;
         check(abi.decode(output, (bool)) == stored, "prove: stored");
         if (stored) ++accepted["prove"];
@@ -118,6 +124,7 @@ contract Feeder is OracleTest {
     function useTwice(uint256 seed) external watched {
         uint16[] memory feeds = new uint16[](1);
         feeds[0] = uint16(_random(seed, "used") % model.feeds());
+        if (_used >> feeds[0] & 1 == 1) return;
         (Report memory r, bool genuine) = _report(seed);
         (Claim[] memory claims, bool honest) = _claims(r, seed);
         uint256 price;
@@ -130,6 +137,7 @@ contract Feeder is OracleTest {
                 abi.encodeCall(IOracle.use, (updates, feeds, type(uint32).max, type(uint32).max))
             );
             if (!done) return;
+            _used |= 1 << feeds[0];
             if (updates.length > 0) {
                 (bytes4 expected, uint256 stored) = model.update(r, claims, true, true);
                 check(expected == RETURNS, "use: took what the model refuses");
@@ -246,7 +254,7 @@ contract Feeder is OracleTest {
         check(abi.decode(output, (bool)), "handover: opened");
         model.open(nextEpoch, validUntil, n, feeds, 60_000);
         _committees.push(next);
-        for (uint256 i; i < 16; ++i) delete _postedWords[i];
+        for (uint256 i; i < 17; ++i) delete _postedWords[i];
         ++accepted["handover"];
         // O3 of handovers: once more does nothing.
         output = _call(abi.encodeCall(IOracle.handover, (nextEpoch, configuration, terms)), RETURNS);
@@ -300,10 +308,10 @@ contract Feeder is OracleTest {
         uint256 which = _random(seed, "epoch") % 16;
         if (which == 0 && current > 0) r.epoch = uint64(_random(seed, "closed") % current);
         if (which == 1) r.epoch = current + 1;
-        // No two reports of one time are certified: times grow from block to block.
         r.observedAt = _time(_random(seed, "time"));
-        while (_epochAt[r.observedAt] != 0 && _epochAt[r.observedAt] != r.epoch + 1) ++r.observedAt;
-        uint256 body = _bodyAt[r.observedAt] == 0 ? seed : _bodyAt[r.observedAt];
+        // Certified siblings may share a time: half of those that do are of the same report.
+        bool same = _bodyAt[r.observedAt] != 0 && _random(seed, "sibling") % 2 == 0;
+        uint256 body = same ? _bodyAt[r.observedAt] : seed;
         r.view_ = uint64(_random(body, "view") % 64 + 1);
         r.link = keccak256(abi.encode(body));
         r.words = new uint256[](model.words());
@@ -335,12 +343,13 @@ contract Feeder is OracleTest {
             // O2: one bit of a word is another word. The root that was signed stays.
             r.words[0] ^= 1 << _random(seed, "bit") % 256;
             genuine = false;
-            r.feedRoot = Spec.root(r.words);
+            r.feedRoot = TestReports.root(r.words);
         }
         bool quorate = r.signers < 2 ** signers.n()
             && Spec.countBits(r.signers) >= Spec.quorum(signers.n());
         if (!genuine || !quorate || r.words.length == 0) return (r, genuine);
-        (_epochAt[r.observedAt], _bodyAt[r.observedAt]) = (r.epoch + 1, body);
+        _bodyAt[r.observedAt] = body;
+        _times.push(r.observedAt);
         for (uint256 i; i < 4 * r.words.length; ++i) {
             Spec.Answer memory answer = Spec.answerAt(r.words[i / 4], i);
             certified[keccak256(abi.encode(i, r.observedAt, answer))] = true;
@@ -359,7 +368,7 @@ contract Feeder is OracleTest {
         for (uint256 i; i < claims.length; ++i) {
             uint16 feed = uint16((_random(seed, "claimed") >> 16 * i) % model.feeds());
             claims[i] = Claim(
-                feed, uint16(r.words.length), r.words[feed / 4], Spec.path(r.words, feed / 4)
+                feed, uint16(r.words.length), r.words[feed / 4], TestReports.path(r.words, feed / 4)
             );
         }
         Claim memory last = claims[claims.length - 1];
@@ -384,6 +393,10 @@ contract Feeder is OracleTest {
         if (way == 4) return uint64(1 + random % nowMs());
         if (way == 5) return model.validUntil();
         if (way == 6) return model.pushedAt() + 1;
+        if (way < 14 && _times.length > 0) {
+            uint256 back = 1 + (random >> 32) % 6;
+            return _times[back > _times.length ? 0 : _times.length - back];
+        }
         return uint64(nowMs() - (random >> 32) % 30_000);
     }
 

@@ -2,7 +2,7 @@
 pragma solidity 0.8.37;
 
 import {BLS12381} from "../src/libraries/BLS12381.sol";
-import {IHasher} from "./Signers.sol";
+import {IHasher} from "./IHasher.sol";
 
 /// Opens the hash to curve. Compiled by itself: who uses it need not be compiled with it.
 contract Hasher is IHasher {

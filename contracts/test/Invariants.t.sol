@@ -84,11 +84,13 @@ contract InvariantsTest {
 
     /// O11: roots of a closed epoch are gone, those of this one are as posted.
     function _checkPosted(IOracle oracle, Model model) private view {
-        for (uint64 i; i < 16; ++i) {
-            (uint64 observedAt, uint16 words, bytes32 prefix) = oracle.posted(i);
+        for (uint64 i; i < 17; ++i) {
             Model.Posted memory entry = model.posted(i);
-            check(observedAt == entry.observedAt && words == entry.words, "posted");
+            (uint16 words, bytes32 prefix) = oracle.posted(entry.observedAt);
+            check(words == entry.words, "posted");
             check((uint256(prefix) ^ uint256(entry.root)) >> 64 == 0, "posted root");
+            (words,) = oracle.posted(entry.observedAt + 17);
+            check(words == 0, "posted at another time");
         }
     }
 }

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 pragma solidity 0.8.37;
 
+import {TestReports} from "../kit/TestReports.sol";
 import {Claim, IOracle, Reason} from "../src/IOracle.sol";
 import {Report} from "./OracleTest.sol";
 import {Spec} from "./Spec.sol";
@@ -20,7 +21,6 @@ contract Model {
     struct Posted {
         bool present;
         uint64 observedAt;
-        uint64 view_;
         bytes32 root;
         uint256 words;
     }
@@ -37,7 +37,8 @@ contract Model {
     uint64 public postedAt;
     uint256[] private _words;
     mapping(uint256 pair => Stored) private _pairs;
-    Posted[16] private _posted;
+    /// By time modulo 17.
+    Posted[17] private _posted;
 
     function open(uint64 epoch_, uint64 validUntil_, uint256 members_, uint256 feeds_, uint64 carry_)
         external
@@ -68,10 +69,12 @@ contract Model {
     function push(Report memory r, bool genuine) external returns (bytes4 expected, bool stored) {
         if (r.observedAt <= pushedAt || r.epoch < epoch) return (RETURNS, false);
         if (r.epoch > epoch) return (IOracle.EpochAhead.selector, false);
-        r.feedRoot = Spec.root(r.words);
+        r.feedRoot = TestReports.root(r.words);
         expected = refusal(r, genuine);
         if (expected != RETURNS) return (expected, false);
         (pushedAt, pushedView, _words) = (r.observedAt, r.view_, r.words);
+        Posted storage entry = _posted[pushedAt % 17];
+        if (entry.observedAt == pushedAt) (entry.root, entry.words) = (0, 0);
         return (RETURNS, true);
     }
 
@@ -83,7 +86,7 @@ contract Model {
         expected = refusal(r, genuine);
         if (expected != RETURNS) return (expected, false);
         postedAt = r.observedAt;
-        _posted[r.view_ % 16] = Posted(true, r.observedAt, r.view_, r.feedRoot, words());
+        _posted[r.observedAt % 17] = Posted(true, r.observedAt, r.feedRoot, words());
         return (RETURNS, true);
     }
 
@@ -92,12 +95,13 @@ contract Model {
     }
 
     /// @param honest Whether word and path are those of the posted report.
-    function prove(uint64 view_, uint16 feed, uint256 word, bool honest)
+    function prove(uint64 observedAt, uint16 feed, uint256 word, bool honest)
         external
         returns (bytes4 expected, bool stored)
     {
-        Posted memory entry = _posted[view_ % 16];
-        if (!entry.present) return (IOracle.NotPosted.selector, false);
+        Posted memory entry = _posted[observedAt % 17];
+        if (entry.observedAt != observedAt) return (IOracle.NotPosted.selector, false);
+        if (entry.words == 0) return (RETURNS, false);
         if (_pairs[feed / 2].observedAt >= entry.observedAt) return (RETURNS, false);
         if (!honest) return (ANY_ERROR, false);
         _pairs[feed / 2] = Stored(entry.observedAt, word);
@@ -132,7 +136,7 @@ contract Model {
     /// Returns a feed's newest answer and its time.
     function newest(uint256 feed) public view returns (Spec.Answer memory answer, uint64 observedAt) {
         Stored memory pair = _pairs[feed / 2];
-        if (pair.observedAt > pushedAt) return (Spec.answerAt(pair.word, feed), pair.observedAt);
+        if (pair.observedAt >= pushedAt) return (Spec.answerAt(pair.word, feed), pair.observedAt);
         uint256 word = feed / 4 < _words.length ? _words[feed / 4] : 0;
         return (Spec.answerAt(word, feed), pushedAt);
     }

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 pragma solidity 0.8.37;
 
+import {TestReports} from "../kit/TestReports.sol";
 import {Certificate, IOracle, Place} from "../src/IOracle.sol";
 import {Signers, deployed} from "./Signers.sol";
 import {Spec} from "./Spec.sol";
@@ -51,8 +52,8 @@ abstract contract OracleTest {
         view
         returns (Report memory)
     {
-        report.feedRoot = Spec.root(report.words);
-        bytes32 id = Spec.headerId(
+        report.feedRoot = TestReports.root(report.words);
+        bytes32 id = TestReports.headerId(
             domain, report.view_, report.observedAt, report.feedRoot, report.link
         );
         report.signature = signers.sign(report.signers, id);

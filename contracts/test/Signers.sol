@@ -1,15 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 pragma solidity 0.8.37;
 
+import {TestReports} from "../kit/TestReports.sol";
 import {Configuration, FeedRecord, Member, Registration, Timing} from "../src/IOracle.sol";
-import {Spec} from "./Spec.sol";
+import {IHasher} from "./IHasher.sol";
 import {vm} from "./Vm.sol";
-
-/// The contract's hash to curve, which the vectors judge.
-interface IHasher {
-    function message(bytes32 digest) external view returns (uint256[8] memory point);
-    function key(uint256[4] calldata key_) external view returns (uint256[8] memory point);
-}
 
 /// Deploys what another source was compiled to.
 function deployed(bytes memory code) returns (address account) {
@@ -46,7 +41,7 @@ contract Signers {
             if (seed == OPPOSITE && i == 1) _secrets[1] = R - _secrets[0];
             _keys.push(_multiplyG1(_secrets[i]));
         }
-        hash = Spec.configuration(_configuration());
+        hash = TestReports.configurationHash(_configuration());
     }
 
     function configuration() external view returns (Configuration memory) {
@@ -84,7 +79,7 @@ contract Signers {
             all[i] = Registration(
                 m,
                 _multiplyG2(_hasher.key(m.blsKey), _secrets[i]),
-                signAs(i, Spec.registration(network, m.operator, m.ed25519Key))
+                signAs(i, TestReports.registration(network, m.operator, m.ed25519Key))
             );
         }
     }

@@ -1,8 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 pragma solidity 0.8.37;
 
+import {TestReports} from "../kit/TestReports.sol";
 import {Words} from "../src/libraries/Words.sol";
-import {IHasher, deployed} from "./Signers.sol";
+import {IHasher} from "./IHasher.sol";
+import {deployed} from "./Signers.sol";
 import {Spec} from "./Spec.sol";
 import {check, vm} from "./Vm.sol";
 
@@ -91,9 +93,9 @@ contract VectorsTest {
             uint256[] memory words = new uint256[](given.length);
             for (uint256 j; j < given.length; ++j) words[j] = uint256(given[j]);
             bytes32 top = vm.parseJsonBytes32(json, string.concat(at_, ".root"));
-            check(this.root(words) == top && Spec.root(words) == top, "root");
+            check(this.root(words) == top && TestReports.root(words) == top, "root");
             for (uint256 j; j < words.length; ++j) {
-                bytes32[] memory path = Spec.path(words, j);
+                bytes32[] memory path = TestReports.path(words, j);
                 string memory proofs = _key(string.concat(at_, ".proofs"), j);
                 for (uint256 k; k < path.length; ++k) {
                     check(vm.parseJsonBytes32(json, _key(proofs, k)) == path[k], "path");
@@ -113,7 +115,7 @@ contract VectorsTest {
         uint64 view_ = uint64(bytes8(_word(p, 33)));
         uint64 observedAt = uint64(bytes8(_word(p, 41)));
         check(
-            Spec.headerId(d, view_, observedAt, _word(p, 49), _word(p, 81)) == _digest(json, "header"),
+            TestReports.headerId(d, view_, observedAt, _word(p, 49), _word(p, 81)) == _digest(json, "header"),
             "header"
         );
         check(d == _digest(json, "domain"), "D is in the header");
@@ -138,7 +140,7 @@ contract VectorsTest {
         );
         p = _preimage(json, "link");
         check(
-            Spec.linkOf(
+            TestReports.linkOf(
                 _word(p, 1),
                 uint64(bytes8(_word(p, 33))),
                 uint64(bytes8(_word(p, 41))),
@@ -149,7 +151,7 @@ contract VectorsTest {
         );
         p = _preimage(json, "registration");
         check(
-            Spec.registration(_word(p, 1), address(uint160(uint256(_word(p, 33)))), _word(p, 65))
+            TestReports.registration(_word(p, 1), address(uint160(uint256(_word(p, 33)))), _word(p, 65))
                 == _digest(json, "registration"),
             "registration"
         );

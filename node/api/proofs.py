@@ -51,7 +51,9 @@ def proof_document(body: bytes, feeds: str | None) -> bytes:
             "calldata": {
                 "push": _hex(client.encode_push(certificate, report.words)),
                 "post": _hex(client.encode_post(certificate)),
-                "prove": [_hex(client.encode_prove(report.header.view, one)) for one in claims],
+                "prove": [
+                    _hex(client.encode_prove(report.header.observed_at_ms, one)) for one in claims
+                ],
                 "update": _hex(client.encode_update([update])),
             },
         }

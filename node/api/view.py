@@ -58,7 +58,9 @@ class FeedView:
 
     `agreed_at_ms` is when it was last really agreed. `sources_used` counts the sources in this
     node's own price, `sources_all` those of the catalogue. `observers` are the members whose
-    observation priced the feed in the last round.
+    observation priced the feed in the last round. `risk` is the level that the members agreed
+    on; `own_risk` this node's own, for its `alarms`; `apart` are the sources that stand apart from
+    the others, `unused` those that do not count, each with the reason.
     """
 
     index: int
@@ -75,6 +77,11 @@ class FeedView:
     sources_used: int
     sources_all: int
     observers: tuple[str, ...]
+    risk: int = 0
+    own_risk: int = 0
+    alarms: tuple[str, ...] = ()
+    apart: tuple[str, ...] = ()
+    unused: tuple[str, ...] = ()
 
 
 SOURCE_STATE_CODES: dict[str, int] = {

@@ -192,6 +192,24 @@ class ViewCollector(Collector):
             (((f.feed,), f.sources_used) for f in feeds),
         )
         yield _gauge(
+            "feed_risk_code",
+            "Agreed risk level: 0 none, 1 notice, 2 high.",
+            ("feed",),
+            (((f.feed,), f.risk) for f in feeds),
+        )
+        yield _gauge(
+            "feed_alarms",
+            "Alarms that this node raises for the feed; the log and the status name them.",
+            ("feed",),
+            (((f.feed,), len(f.alarms)) for f in feeds),
+        )
+        yield _gauge(
+            "feed_sources_apart",
+            "Sources that stand apart from the others in this node's own price.",
+            ("feed",),
+            (((f.feed,), len(f.apart)) for f in feeds),
+        )
+        yield _gauge(
             "feed_observing_members",
             "Members whose observation priced the feed in the last round.",
             ("feed",),

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from node.cli.output import emit, json_option
+from node.cli.replay import record, replay
 
 if TYPE_CHECKING:
     from aggregation.feed import FeedSpec, SourceSpec
@@ -30,6 +31,10 @@ def feeds() -> None:
     """List feeds and their sources, try them, and decode what exchanges send."""
 
 
+feeds.add_command(record)
+feeds.add_command(replay)
+
+
 @feeds.command("list")
 @_catalogue_option
 @json_option
@@ -41,9 +46,9 @@ def list_feeds(catalogue: Path | None) -> None:
     for document in documents:
         lines.append(
             f"{document['feed']}  tier {document['tier']}, {document['decimals']} decimals, at "
-            f"least {document['minimum_sources']} sources and {document['minimum_native_venues']} "
-            f"venues in its own currency; pushed at {document['deviation_ppm']} ppm or after "
-            f"{document['heartbeat_ms'] / 1000:g} s"
+            f"least {document['minimum_sources']} sources of {document['minimum_venues']} venues, "
+            f"{document['minimum_native_venues']} of them in its own currency; pushed at "
+            f"{document['deviation_ppm']} ppm or after {document['heartbeat_ms'] / 1000:g} s"
         )
         head = ["venue", "pair", "weight", "limit", ""]
         rows = [
@@ -89,7 +94,7 @@ def test(feed: str, seconds: float, config_file: Path | None, catalogue: Path | 
 
     # What it would log of its connections is in the answer.
     logging.getLogger("feeds").addHandler(logging.NullHandler())
-    table, endpoints = _table_and_endpoints(config_file, catalogue)
+    table, endpoints = table_and_endpoints(config_file, catalogue)
     pair = feed.upper().replace("-", "/")
     if pair not in [one.pair for one in table.feeds]:
         known = ", ".join(one.pair for one in table.feeds)
@@ -137,9 +142,10 @@ def _table(catalogue: Path | None) -> "FeedTable":
         raise NetworkFileError(f"the catalogue is not usable: {error}") from None
 
 
-def _table_and_endpoints(
+def table_and_endpoints(
     config_file: Path | None, catalogue: Path | None
 ) -> "tuple[FeedTable, Mapping[str, VenueEndpoint]]":
+    """Return the feeds, and where the exchanges are reached if not at their own addresses."""
     if config_file is None:
         return _table(catalogue), {}
     from feeds.venue import VenueEndpoint
@@ -162,10 +168,12 @@ def _feed_document(table: "FeedTable", feed: "FeedSpec") -> dict[str, Any]:
         "decimals": feed.decimals,
         "tier": feed.tier,
         "minimum_sources": feed.minimum_sources,
+        "minimum_venues": feed.minimum_venues,
         "minimum_native_venues": feed.minimum_native_venues,
         "max_half_spread_ppm": feed.max_half_spread_ppm,
         "venue_cap_ppm": feed.venue_cap_ppm,
         "deviation_ppm": feed.deviation_ppm,
+        "calm_deviation_ppm": feed.calm_deviation_ppm,
         "heartbeat_ms": feed.heartbeat_ms,
         "sources": [_source_document(table, feed, source) for source in feed.sources],
     }
@@ -205,6 +213,7 @@ def _trial_document(trial: "FeedTrial") -> dict[str, Any]:
         "price": units(price.price),
         "confidence": units(price.confidence),
         "risk": price.risk,
+        "alarms": sorted(price.alarms),
         "sources_used": price.sources_used,
         "minimum_sources": feed.minimum_sources,
         "shortage": None if price.shortage is None else price.shortage.value,

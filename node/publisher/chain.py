@@ -3,7 +3,7 @@
 import asyncio
 import time
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Final
 
@@ -69,7 +69,7 @@ class ChainPublisher:
         self._endpoints = [Endpoint(url, settings.request_timeout_ms) for url in settings.rpc_urls]
         self._current = 0
         self._news = asyncio.Event()
-        self._newest: tuple[Report, Stored] | None = None
+        self._newest: tuple[Report, Stored, Sequence[int]] | None = None
         self._recent: OrderedDict[tuple[int, int], Stored] = OrderedDict()
         self._submitted: OrderedDict[int, float] = OrderedDict()
         self._contract: Contract | None = None
@@ -127,13 +127,15 @@ class ChainPublisher:
         self._terms[terms.epoch] = terms
         self._news.set()
 
-    def submit(self, report: Report) -> None:
+    def submit(self, report: Report, deviations_ppm: Sequence[int] | None = None) -> None:
         """Take a certified report; an older one than the newest is only remembered.
 
-        Its epoch has begun here.
+        Its epoch has begun here. `deviations_ppm` as the publisher's.
         """
-        header = report.header
-        answers = answers_in(report.words, len(self._terms[report.epoch].feeds))
+        header, feeds = report.header, self._terms[report.epoch].feeds
+        answers = answers_in(report.words, len(feeds))
+        if deviations_ppm is None:
+            deviations_ppm = [feed.deviation_ppm for feed in feeds]
         stored = Stored(report.epoch, header.view, header.observed_at_ms, answers)
         self._recent[(report.epoch, header.view)] = stored
         if self._newest is not None and report.epoch > self._newest[0].epoch:
@@ -144,7 +146,7 @@ class ChainPublisher:
         while len(self._submitted) > REPORTS_REMEMBERED:
             self._submitted.popitem(last=False)
         if self._newest is None or report.order > self._newest[0].order:
-            self._newest = report, stored
+            self._newest = report, stored, deviations_ppm
             self._news.set()
 
     async def run(self) -> None:
@@ -275,7 +277,7 @@ class ChainPublisher:
         stored, contract = self._stored, self._contract
         if self._newest is None or stored is None or contract is None:
             return None
-        report, as_stored = self._newest
+        report, as_stored, deviations_ppm = self._newest
         observed_at_ms, now_ms = as_stored.observed_at_ms, _unix_ms()
         if report.epoch != contract.epoch:
             self._held = (
@@ -289,7 +291,8 @@ class ChainPublisher:
         else:
             lead_ms = self._settings.heartbeat_lead_ms
             feeds = self._terms[report.epoch].feeds
-            found = due(stored, observed_at_ms, as_stored.answers, feeds, lead_ms)
+            answers = as_stored.answers
+            found = due(stored, observed_at_ms, answers, feeds, deviations_ppm, lead_ms)
             return None if found is None else (report, found)
         return None
 

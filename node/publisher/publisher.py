@@ -46,11 +46,15 @@ class Publisher:
         for chain in self._chains:
             chain.begin(terms)
 
-    def submit(self, report: Report) -> None:
-        """Take a certified report; what is older than the newest does no harm."""
+    def submit(self, report: Report, deviations_ppm: Sequence[int] | None = None) -> None:
+        """Take a certified report; what is older than the newest does no harm.
+
+        `deviations_ppm` is how far each price may move before it is pushed, by the volatility that
+        was agreed with the report; the published thresholds, if it is not known.
+        """
         assert report.network == self._network
         for chain in self._chains:
-            chain.submit(report)
+            chain.submit(report, deviations_ppm)
 
     def status(self) -> tuple[ChainStatus, ...]:
         """Return how each chain stands, in the order of the configuration."""

@@ -49,25 +49,27 @@ def due(
     observed_at_ms: int,
     answers: Sequence[tuple[int, Status]],
     feeds: Sequence[FeedSpec],
+    deviations_ppm: Sequence[int],
     lead_ms: int,
 ) -> Due | None:
     """Return why these newer answers are to be pushed, or None if they are not.
 
-    A heartbeat is due `lead_ms` early, at most a quarter of it, by observation times alone. Carried
-    counts as live: a feed that is carried for a round or two asks for no transaction, its stored
-    answer stays true and ages.
+    `deviations_ppm` is how far each price may move (`aggregation.push`). A heartbeat is due
+    `lead_ms` early, at most a quarter of it, by observation times alone. Carried counts as live: a
+    feed that is carried for a round or two asks for no transaction, its stored answer stays true
+    and ages.
     """
     if observed_at_ms <= stored.observed_at_ms:
         return None
     age_ms = observed_at_ms - stored.observed_at_ms
     heartbeat: Due | None = None
     deviation: Due | None = None
-    for feed, (old_price, old_status), (price, status) in zip(
-        feeds, stored.answers, answers, strict=True
+    for feed, deviation_ppm, (old_price, old_status), (price, status) in zip(
+        feeds, deviations_ppm, stored.answers, answers, strict=True
     ):
         if _settled(old_status) != _settled(status):
             return Due(Trigger.STATUS, feed.pair)
-        if deviation is None and abs(price - old_price) * PPM > feed.deviation_ppm * old_price:
+        if deviation is None and abs(price - old_price) * PPM > deviation_ppm * old_price:
             deviation = Due(Trigger.DEVIATION, feed.pair)
         due_after_ms = feed.heartbeat_ms - min(lead_ms, feed.heartbeat_ms // 4)
         if heartbeat is None and age_ms >= due_after_ms:

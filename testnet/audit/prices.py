@@ -11,6 +11,8 @@ from testnet.audit.violation import Violation
 from testnet.market import MIDDLE_SCALE, Market
 
 ERROR_BP_MAX = 10.0
+_FALL_LAG_MS = 5_000
+_STEP_MS = 250
 _AGREED = (Status.LIVE, Status.DEGRADED)
 
 
@@ -30,7 +32,8 @@ def check_prices(case: Case, reports: Reports, found: PriceErrors) -> Iterator[V
     nothing about now.
     """
     manifest, feeds = case.manifest, case.network.table.feeds
-    market = Market(manifest.seed, manifest.origin_ms, manifest.start_minute)
+    market = Market(manifest.seed, manifest.origin_ms, manifest.start_minute, manifest.depegs)
+    fallen = {depeg.asset for depeg in manifest.depegs}
     for report in reports.priced.values():
         try:
             answers = report.answers(len(feeds))
@@ -39,8 +42,14 @@ def check_prices(case: Case, reports: Reports, found: PriceErrors) -> Iterator[V
         view, at_ms = report.entry.view, report.header.observed_at_ms
         for index, (feed, answer) in enumerate(zip(feeds, answers, strict=True)):
             if answer.status in _AGREED:
-                middle = market.middle(feed.base, at_ms)
-                price = answer.price * 10 ** (MIDDLE_SCALE - feed.decimals)
+                # Of what loses its worth within seconds, the price is that of a moment ago.
+                lag_ms = _FALL_LAG_MS if feed.base in fallen else 0
+                middles = [
+                    market.middle(feed.base, at_ms - ago_ms)
+                    for ago_ms in range(0, lag_ms + 1, _STEP_MS)
+                ]
+                price = answer.price * 10**MIDDLE_SCALE // 10**feed.decimals
+                middle = min(max(price, min(middles)), max(middles))
                 error_bp = abs(price - middle) / middle * 10_000
                 found.errors_bp.append(error_bp)
                 if error_bp > ERROR_BP_MAX:

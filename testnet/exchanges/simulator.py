@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import time
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -25,7 +26,7 @@ from testnet.exchanges.kucoin import Kucoin
 from testnet.exchanges.mexc import Mexc
 from testnet.exchanges.okx import Okx
 from testnet.exchanges.server import Venue, json_response
-from testnet.market import Market
+from testnet.market import Depeg, Market
 
 VENUES: dict[str, type[Venue]] = {
     venue.profile.venue: venue
@@ -102,7 +103,7 @@ async def simulated_exchanges(
             endpoints[name] = Endpoint(
                 f"ws://{host}:{port}{'' if path == '/' else path}", f"http://{host}:{port}"
             )
-        control = await _listen(_control(venues), host, runners)
+        control = await _listen(_control(venues, market), host, runners)
         url = f"http://{host}:{control}/control"
         async with asyncio.TaskGroup() as tasks:
             running = [tasks.create_task(venue.run()) for venue in venues.values()]
@@ -130,7 +131,15 @@ async def _listen(app: web.Application, host: str, runners: list[web.AppRunner])
     return int(address[1])
 
 
-def _control(venues: dict[str, Venue]) -> web.Application:
+class Fall(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """An order to the market: an asset falls to `factor` of its worth within `over_ms`."""
+
+    asset: str
+    factor: float
+    over_ms: int = 0
+
+
+def _control(venues: dict[str, Venue], market: Market) -> web.Application:
     """Return the application that takes orders for faults and tells what is in force."""
 
     async def order(request: web.Request) -> web.Response:
@@ -148,12 +157,23 @@ def _control(venues: dict[str, Venue]) -> web.Application:
             await venue.drop_all()
         return json_response(_state(venue))
 
+    async def depeg(request: web.Request) -> web.Response:
+        at_ms = time.time_ns() // 1_000_000
+        try:
+            fall = msgspec.json.decode(await request.read(), type=Fall)
+            market.depeg(Depeg(fall.asset, fall.factor, at_ms, fall.over_ms))
+        except (ValueError, RecursionError) as error:
+            return json_response({"error": str(error)}, 400)
+        _LOG.info("%s falls to %g of its worth", fall.asset, fall.factor)
+        return json_response({"asset": fall.asset, "at_ms": at_ms})
+
     async def show(request: web.Request) -> web.Response:
         return json_response({name: _state(venue) for name, venue in venues.items()})
 
     app = web.Application(client_max_size=4_096)
     app.router.add_post("/control", order)
     app.router.add_get("/control", show)
+    app.router.add_post("/depeg", depeg)
     return app
 
 

@@ -19,7 +19,7 @@ from aggregation.encoding import (
     verify_proof,
     words_of,
 )
-from aggregation.feed import BreakerSpec, FeedSpec, SourceSpec
+from aggregation.feed import AlarmSpec, BreakerSpec, FeedSpec, SourceSpec
 from aggregation.observation import (
     LACKING,
     Entry,
@@ -30,7 +30,7 @@ from aggregation.observation import (
 )
 from aggregation.price import PRICE_MAX, UINT64_MAX
 from aggregation.state import AgreedState, genesis_state
-from aggregation.status import Status
+from aggregation.status import Cause, Status
 from aggregation.table import FeedTable, feed_record, parameters_digest
 
 VECTORS = Path(__file__).parent.parent / "vectors" / "aggregation.json"
@@ -82,9 +82,12 @@ def table() -> FeedTable:
         500,
         60_000,
         tuple(direct(venue, "USDT") for venue in venues),
-        BreakerSpec(6, 2_000, 20, 1_000, 2_000, 10_000, 3, 120_000, 500),
+        BreakerSpec(6, 2_000, 20, 1_000, 2_000, 10_000, 3, 120_000, 500, 4, 5),
         3,
         350_000,
+        4,
+        125,
+        AlarmSpec(500, 300_000, 5_000, 10_000, 25, 200, 40, 4, 20_000, 5, 800, 300, 10_000),
     )
     ether = FeedSpec(
         "ETH", "USD", 8, 1, 2, 2_500, 1_500, 45_000, tuple(direct(v, "ETH") for v in venues[:3])
@@ -237,15 +240,22 @@ def rounds() -> list[list[Observation]]:
             (1_500 + 250 * step, [(520_000_000_000 + step, 300_000_000_000, 10_000_000_000)] * 3)
             for step in range(24)
         ),
-        (7_500, [(520_000_000_000, 0, 0)] + [(520_000_000_000, 300_000_000_000, 10**10)] * 2),
-        (10_600, [(520_000_000_000, 0, 0)] + [(520_000_000_000, 300_000_000_000, 10**10)] * 2),
+        # Ether's members warn, and then do not.
+        *((at, [(520_000_000_000, 300_000_000_000, 10**10)] * 3) for at in (7_500, 7_750)),
+        (8_000, [(520_000_000_000, 0, 0)] + [(520_000_000_000, 300_000_000_000, 10**10)] * 2),
+        (11_100, [(520_000_000_000, 0, 0)] + [(520_000_000_000, 300_000_000_000, 10**10)] * 2),
     ]
     return [
         [
             Observation(
                 member,
                 GENESIS_MS + time_ms + member,
-                tuple(Entry(price, price // 2_000 + member if price else 0, 0) for price in prices),
+                tuple(
+                    Entry(price, price // 2_000 + member, 2 if time_ms == 7_500 and i == 1 else 0)
+                    if price
+                    else LACKING
+                    for i, price in enumerate(prices)
+                ),
             )
             for member, prices in enumerate(members)
         ]
@@ -323,8 +333,9 @@ def test_the_committed_vectors_are_what_the_code_makes() -> None:
 
 def test_the_vectors_go_through_every_status() -> None:
     history = json.loads(VECTORS.read_text())["history"]
-    seen = {feed["status"] for step in history["rounds"] for feed in step["state"]["feeds"]}
-    assert seen == {int(status) for status in Status}
+    feeds = [feed for step in history["rounds"] for feed in step["state"]["feeds"]]
+    assert {feed["status"] for feed in feeds} == {int(status) for status in Status}
+    assert {Cause.HIGH_RISK, Cause.SETTLING, Cause.HEALING} < {feed["cause"] for feed in feeds}
 
 
 if __name__ == "__main__":

@@ -1,6 +1,7 @@
 """A feed halts on a jump or a wide dispersion, says why, and heals by itself."""
 
 from dataclasses import replace
+from itertools import pairwise
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -111,14 +112,34 @@ def test_healing_takes_exactly_the_rounds_of_the_feed() -> None:
     assert feed.shown() == (Status.LIVE, Cause.NONE)
 
 
-def test_a_level_that_keeps_moving_does_not_heal() -> None:
-    feed = halted_feed()
+def rounds_to_heal(breaker: BreakerSpec) -> int | None:
+    """Return after how many rounds a feed heals whose price falls by 0.1 % in each of them."""
+    feed = live_feed(breaker)
     price = PRICE * 8 // 10
-    for _ in range(5 * ROUNDS):
-        # Each step is within the band of the step before, the run as a whole is not.
+    for round_ in range(50 * ROUNDS):
         price = price * 999 // 1000
-        assert feed.agree(price).status is Status.HALTED
-    assert feed.state.price == PRICE
+        if feed.agree(price).status is not Status.HALTED:
+            return round_
+        assert feed.state.price == PRICE
+    return None
+
+
+def test_a_level_that_keeps_moving_heals_once_its_volatility_is_known() -> None:
+    # Each step is within the band of the step before, the run as a whole is not.
+    healed = rounds_to_heal(BREAKER)
+    assert healed is not None
+    assert healed > 2 * ROUNDS
+    assert rounds_to_heal(replace(BREAKER, recovery_sigma_multiple=0)) is None
+
+
+def test_a_gap_in_time_does_not_widen_the_band_of_recovery() -> None:
+    feed = halted_feed()
+    level = PRICE * 8 // 10
+    for _ in range(ROUNDS - 2):
+        feed.agree(level)
+    feed.step(Agreement(level * 102 // 100, 1_000, 0), elapsed_ms=3_600_000)
+    assert feed.shown() == (Status.HALTED, Cause.JUMP)
+    assert feed.state.rounds == 1
 
 
 def test_a_second_jump_while_healing_halts_again() -> None:
@@ -152,13 +173,62 @@ def test_a_dispersion_before_any_live_price_is_unavailable() -> None:
     assert feed.shown() == (Status.LIVE, Cause.NONE)
 
 
-def test_wide_confidence_and_high_risk_degrade_for_as_long_as_they_last() -> None:
+def wide(ppm: int) -> int:
+    return PRICE * ppm // 1_000_000
+
+
+def test_wide_confidence_and_high_risk_degrade() -> None:
     feed = live_feed()
-    feed.agree(PRICE, PRICE * (BREAKER.degraded_confidence_ppm + 1) // 1_000_000)
+    feed.agree(PRICE, wide(BREAKER.degraded_confidence_ppm + 1))
     assert feed.shown() == (Status.DEGRADED, Cause.WIDE_CONFIDENCE)
     feed.agree(PRICE, risk=BREAKER.degraded_risk_level)
     assert feed.shown() == (Status.DEGRADED, Cause.HIGH_RISK)
-    feed.agree(PRICE, PRICE * BREAKER.degraded_confidence_ppm // 1_000_000, 1)
+    fresh = live_feed()
+    fresh.agree(PRICE, wide(BREAKER.degraded_confidence_ppm), BREAKER.degraded_risk_level - 1)
+    assert fresh.shown() == (Status.LIVE, Cause.NONE)
+
+
+def test_a_degraded_feed_is_live_again_after_its_rounds_of_calm() -> None:
+    feed = live_feed()
+    feed.agree(PRICE, risk=BREAKER.degraded_risk_level)
+    for _ in range(BREAKER.calm_rounds - 1):
+        feed.agree(PRICE + 1)
+        assert feed.shown() == (Status.DEGRADED, Cause.SETTLING)
+        assert feed.state.price == PRICE + 1
+    feed.agree(PRICE)
+    assert feed.shown() == (Status.LIVE, Cause.NONE)
+
+
+def test_a_degraded_feed_settles_at_half_the_distance_only() -> None:
+    feed = live_feed()
+    limit = BREAKER.degraded_confidence_ppm
+    feed.agree(PRICE, wide(limit + 1))
+    for _ in range(3 * BREAKER.calm_rounds):
+        feed.agree(PRICE, wide(limit // 2 + 1))
+        assert feed.shown() == (Status.DEGRADED, Cause.SETTLING)
+    for _ in range(BREAKER.calm_rounds):
+        assert feed.state.status is Status.DEGRADED
+        feed.agree(PRICE, wide(limit // 2))
+    assert feed.shown() == (Status.LIVE, Cause.NONE)
+
+
+@given(st.lists(st.booleans(), min_size=1, max_size=60))
+def test_a_feed_at_its_limit_does_not_flicker(troubled: list[bool]) -> None:
+    feed = live_feed()
+    limit = BREAKER.degraded_confidence_ppm
+    statuses = [feed.agree(PRICE, wide(limit + 1 if bad else limit)).status for bad in troubled]
+    changes = sum(one is not other for one, other in pairwise([Status.LIVE, *statuses]))
+    assert changes <= 1
+
+
+def test_a_carried_round_neither_counts_as_calm_nor_ends_it() -> None:
+    feed = live_feed()
+    feed.agree(PRICE, risk=BREAKER.degraded_risk_level)
+    for _ in range(BREAKER.calm_rounds - 1):
+        feed.agree(PRICE)
+        feed.step(Absence.TOO_FEW)
+        assert feed.shown() == (Status.CARRIED, Cause.TOO_FEW_OBSERVATIONS)
+    feed.agree(PRICE)
     assert feed.shown() == (Status.LIVE, Cause.NONE)
 
 

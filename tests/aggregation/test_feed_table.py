@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from aggregation.feed import BreakerSpec, FeedSpec, SourceSpec
+from aggregation.feed import AlarmSpec, BreakerSpec, FeedSpec, SourceSpec
 from aggregation.table import FeedTable, feed_record
 
 VENUES = ("bitstamp", "coinbase", "kraken")
@@ -73,8 +73,21 @@ WRONG: list[tuple[tuple[FeedSpec, ...], str]] = [
     ((replace(BITCOIN, venue_cap_ppm=0), TETHER), "venue_cap_ppm"),
     ((replace(BITCOIN, minimum_sources=5), TETHER), "minimum_sources 5 is more than its 4"),
     ((replace(BITCOIN, minimum_native_venues=4), TETHER), "more than its 3 venues that quote"),
+    ((replace(BITCOIN, minimum_venues=5), TETHER), "minimum_venues 5 is more than its 4 venues"),
+    ((replace(BITCOIN, calm_deviation_ppm=1_001), TETHER), "greater than the published deviation"),
+    ((replace(BITCOIN, alarms=AlarmSpec(event_limit=0)), TETHER), "event_limit must be"),
+    (
+        (replace(BITCOIN, alarms=AlarmSpec(fast_half_life_ms=600_000)), TETHER),
+        "fast_half_life_ms is not shorter",
+    ),
     ((replace(BITCOIN, sources=()), TETHER), "1 to 64 sources"),
-    ((replace(BITCOIN, sources=BITCOIN.sources[3:], minimum_sources=1), TETHER), "more than its 0"),
+    (
+        (
+            replace(BITCOIN, sources=BITCOIN.sources[3:], minimum_sources=1, minimum_venues=1),
+            TETHER,
+        ),
+        "more than its 0",
+    ),
     ((replace(BITCOIN, sources=BITCOIN.sources * 2), TETHER), "a source stands in it twice"),
     ((with_source(venue="Kraken!"), TETHER), "a venue is"),
     ((with_source(venue="k" * 33), TETHER), "a venue is"),
@@ -124,6 +137,9 @@ def variants() -> list[FeedSpec]:
         changed.append(
             replace(BITCOIN, breaker=replace(BITCOIN.breaker, **{field.name: value + 1}))
         )
+    for field in fields(AlarmSpec):
+        value = getattr(BITCOIN.alarms, field.name)
+        changed.append(replace(BITCOIN, alarms=replace(BITCOIN.alarms, **{field.name: value + 1})))
     for field in fields(SourceSpec):
         value = getattr(BITCOIN.sources[0], field.name)
         changed.append(with_source(**{field.name: value + 1 if isinstance(value, int) else "X"}))
@@ -135,7 +151,7 @@ def variants() -> list[FeedSpec]:
 def test_the_digest_covers_every_parameter() -> None:
     records = [feed_record(feed) for feed in (BITCOIN, *variants())]
     assert all(len(record) == 96 for record in records)
-    assert len(set(records)) == len(records) == 28
+    assert len(set(records)) == len(records) == 45
 
 
 def test_the_digest_covers_order_and_count() -> None:

@@ -5,15 +5,9 @@ from dataclasses import replace
 from hypothesis import given
 from hypothesis import strategies as st
 
+from aggregation.alarm import RISK_HIGH, RISK_NONE, RISK_NOTICE
 from aggregation.feed import FeedSpec, SourceSpec
-from aggregation.member import (
-    RISK_FEW_SOURCES,
-    RISK_NONE,
-    RISK_SOURCES_MISSING,
-    MemberPrice,
-    Shortage,
-    member_prices,
-)
+from aggregation.member import MemberPrice, Shortage, member_prices
 from aggregation.observation import LACKING, Entry
 from aggregation.outlier import OUTLIER_MULTIPLE, is_outlier
 from aggregation.quote import QUOTE_SCALE, RawQuote, RejectReason
@@ -100,8 +94,8 @@ def test_quotes_stamped_from_the_future_do_not_count() -> None:
 
 def test_missing_sources_raise_the_risk_level() -> None:
     assert price(flat(*[30_000] * 5)).risk == RISK_NONE
-    assert price(flat(*[30_000] * 4)).risk == RISK_SOURCES_MISSING
-    assert price(flat(*[30_000] * 3)).risk == RISK_FEW_SOURCES
+    assert price(flat(*[30_000] * 4)).risk == RISK_NOTICE
+    assert price(flat(*[30_000] * 3)).risk == RISK_HIGH
 
 
 def test_a_heavy_venue_cannot_decide_alone() -> None:
@@ -139,10 +133,10 @@ def test_outliers_are_named_but_still_count() -> None:
 
 def test_an_outlier_is_taken_back_at_half_the_distance() -> None:
     limit = OUTLIER_MULTIPLE * 10
-    assert not is_outlier(limit, 10, was_outlier=False)
-    assert is_outlier(limit + 1, 10, was_outlier=False)
-    assert is_outlier(limit // 2 + 1, 10, was_outlier=True)
-    assert not is_outlier(limit // 2, 10, was_outlier=True)
+    assert not is_outlier(limit, 10, 0, was_outlier=False)
+    assert is_outlier(limit + 1, 10, 0, was_outlier=False)
+    assert is_outlier(limit // 2 + 1, 10, 0, was_outlier=True)
+    assert not is_outlier(limit // 2, 10, 0, was_outlier=True)
     nearer = quotes(flat(30_000, 30_010, 29_990, 30_005, 30_035))
     fresh = member_prices(TABLE, nearer, 0)
     assert not fresh[0].outliers

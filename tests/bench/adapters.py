@@ -4,8 +4,8 @@
     make bench-adapters ARGS=--write       writes the snapshot that a test compares with
 
 Every account and slot is cold, the adapter's account included (2,600). `feed 0` stands in the
-Oracle's hot slot. `behind an update` is the worst case: the feed's own answer is that of the last
-push, but answers of others were stored since, so a third slot has to be looked at.
+Oracle's hot slot. `behind an update`: the feed's own answer is that of the last push, while answers
+of others were stored since.
 """
 
 import argparse

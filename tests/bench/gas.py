@@ -19,7 +19,7 @@ MEMBERS = (4, 7, 16, 31, 67, 100)
 FEEDS = (1, 5, 20, 100)
 ROOT = Path(__file__).parents[2]
 SNAPSHOT = ROOT / "tests" / "contracts" / "snapshots" / "gas.json"
-PATHS = ("push", "post", "prove", "update", "use", "read", "stale")
+PATHS = ("push", "post", "prove", "update", "use", "read", "stale", "malformed")
 
 _TRANSACTION = 21_000
 _PAIRING = 102_900
@@ -61,11 +61,17 @@ def measure(kit: ModuleType | Any, n: int, feeds: int, absent: int) -> dict[str,
     pushed = report(1)
     gas = {"push": spent(oracle.push(pushed)), "limit": limit(pushed.calldata, absent)}
     gas["stale"] = spent(oracle.push(pushed))
-    for step in (2, 2 + 16):
+    # What is no point burns all that its precompile is given.
+    good = report(2).signature
+    refused = oracle.push(report(2), signature=good[96:] + good[:96])
+    assert client.describe_error(refused.output).startswith("MalformedSignature")
+    gas["malformed"] = int(refused.gas_used)
+    for step in (2, 2 + client.PROVABLE_POSTS):
         spent(oracle.post(report(step)))
         spent(oracle.prove(report(step), 0))
-    gas["post"] = spent(oracle.post(report(2 + 32)))
-    gas["prove"] = spent(oracle.prove(report(2 + 32), 0))
+    third = report(2 + 2 * client.PROVABLE_POSTS)
+    gas["post"] = spent(oracle.post(third))
+    gas["prove"] = spent(oracle.prove(third, 0))
     gas["update"] = spent(oracle.update(report(40).update(0)))
     used = client.encode_use([report(41).update(0)], [0], 60, 10_000)
     gas["use"] = spent(oracle.send(used))

@@ -36,7 +36,7 @@ CHAIN_TIME = 1_700_000_000
 NOW_MS = CHAIN_TIME * 1000
 MAX_FUTURE_MS = 15_000
 VALID_UNTIL_MS = NOW_MS + 86_400_000
-PAIRS = 17
+PAIRS = 18
 """Where the contract stores pairs of answers, then the words."""
 WORDS = PAIRS + 32768
 
@@ -225,7 +225,7 @@ class Deployed:
 
     def prove(self, report: SignedReport, feed: int) -> Receipt:
         claim = client.claim_of(feed, report.words)
-        return self.send(client.encode_prove(report.header.view, claim))
+        return self.send(client.encode_prove(report.header.observed_at_ms, claim))
 
     def update(self, *updates: client.Update) -> Receipt:
         return self.send(client.encode_update(updates))

@@ -130,7 +130,7 @@ def test_every_path_on_anvil(anvil: tuple[str, Anvil], kit: Any) -> None:
     posted = reported(kit, committee, 4)
     assert node.transact(address, client.encode_post(posted.certificate))["status"] == "0x1"
     assert latest(2).price == 1032
-    proof = client.encode_prove(5, client.claim_of(2, posted.words))
+    proof = client.encode_prove(posted.header.observed_at_ms, client.claim_of(2, posted.words))
     assert node.transact(address, proof)["status"] == "0x1"
     assert [latest(feed).price for feed in range(4)] == [1030, 1031, 1042, 1043]
     updated = reported(kit, committee, 5)

@@ -207,7 +207,7 @@ def test_each_way_in_takes_its_reports(kit: Kit) -> None:
     posting = bytes(kit.ask("postCalldata", report))
     receipt = kit.chain.transact(kit.oracle, posting)
     assert client.decode_stored_flag(receipt.output)
-    proof = client.encode_prove(1, client.Claim(*claims[0]))
+    proof = client.encode_prove(NOW_MS - 5_000, client.Claim(*claims[0]))
     assert client.decode_stored_flag(kit.chain.transact(kit.oracle, proof).output)
     assert kit.read(2) == (150 * 10**8, NOW_MS - 5_000)
     newer = kit.report("report", 2, 151 * 10**8, 500, LIVE, NOW_MS)

@@ -122,9 +122,10 @@ def test_each_way_in(kit: Any) -> None:
         with pytest.raises(errors.NotProvable, match="post the report first"):
             await oracle.prove(posted, "A2/USD")
         assert (await oracle.post(posted)).stored
-        held = await oracle.posted(1)
+        held = await oracle.posted(posted.observed_at_ms)
         assert held is not None
-        assert held.observed_at_ms == posted.observed_at_ms
+        assert held.root_prefix == posted.certificate.header.feed_root[:24]
+        assert await oracle.posted(posted.observed_at_ms + 17) is None
         assert (await oracle.prove(posted, "A2/USD")).stored
         assert not (await oracle.prove(posted, "A3/USD")).stored  # Stored with its neighbour.
         assert (await oracle.read("A3/USD", **AGE)).price == 2003

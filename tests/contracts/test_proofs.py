@@ -32,6 +32,11 @@ def error(receipt: Any) -> str:
     return str(client.decode_error(receipt.output))
 
 
+def held(oracle: Any, report: Any) -> client.PostedReport | None:
+    calldata = client.encode_posted(report.header.observed_at_ms)
+    return client.decode_posted_report(oracle.chain.call(oracle.address, calldata))
+
+
 def at(oracle: Any, feed: int) -> tuple[int, int]:
     answer = oracle.latest(feed)
     return answer.price, answer.observed_at_ms
@@ -51,10 +56,8 @@ def test_a_post_changes_no_answer(wide: Any, kit: Any) -> None:
         assert at(wide, feed) == (1000 + feed, first.header.observed_at_ms)
     assert wide.stored().view == 101
     assert client.decode_integer(wide.get("postedAt")) == second.header.observed_at_ms
-    held = client.decode_posted_report(wide.chain.call(wide.address, client.encode_posted(102)))
-    assert held == client.PostedReport(
-        second.header.observed_at_ms, 3, second.header.feed_root[:24]
-    )
+    assert held(wide, second) == client.PostedReport(3, second.header.feed_root[:24])
+    assert held(wide, first) is None
 
 
 def test_each_proof_moves_its_pair_alone(wide: Any, kit: Any) -> None:
@@ -119,22 +122,59 @@ def test_what_is_not_newer_than_anything_stored_is_not_posted(wide: Any, kit: An
     assert not stored(wide.post(reports[4]))
 
 
-def test_proofs_from_the_last_sixteen_posts(wide: Any, kit: Any) -> None:
-    reports = [report(wide, kit, step, view=1 + step) for step in range(1, 18)]
+def test_proofs_from_the_last_seventeen_posts(wide: Any, kit: Any) -> None:
+    """At regular intervals: 17 is a prime, so each takes a place of its own."""
+    reports = [report(wide, kit, step, view=7) for step in range(1, 19)]
     for posted in reports:
         assert stored(wide.post(posted))
-    assert error(wide.prove(reports[0], 0)).startswith("NotInReport(")
+    assert error(wide.prove(reports[0], 0)).startswith("NotPosted(")
+    assert [held(wide, one) is not None for one in reports] == [False] + [True] * 17
     assert stored(wide.prove(reports[1], 0))
     assert at(wide, 0)[0] == 2000
-    assert stored(wide.prove(reports[16], 0))
+    assert stored(wide.prove(reports[17], 0))
     assert not stored(wide.prove(reports[2], 0))
-    assert at(wide, 0)[0] == 17000
+    assert at(wide, 0)[0] == 18000
+
+
+def sibling(oracle: Any, kit: Any, of: Any) -> Any:
+    """Return another certified report of the same time, in which feed i's price is 7 i."""
+    words = [kit.word_of(*(kit.answer(1 + 7 * (4 * w + i)) for i in range(4))) for w in range(3)]
+    return oracle.committee.report(words, of.header.observed_at_ms, of.header.view + 1)
+
+
+@pytest.mark.parametrize("newer", [False, True], ids=["newest", "newer posted"])
+def test_of_one_time_a_feed_has_one_answer(wide: Any, kit: Any, newer: bool) -> None:
+    """Two certified siblings of one time, posted, proven, updated and pushed (O3)."""
+    first = report(wide, kit, 1)
+    second = sibling(wide, kit, first)
+    assert stored(wide.post(first))
+    assert stored(wide.prove(first, 0))
+    assert client.decode_integer(wide.update(second.update(4)).output) == 1
+    if newer:
+        assert stored(wide.post(report(wide, kit, 2)))
+    assert stored(wide.push(second))
+    served = [1000, 1001, *(1 + 7 * feed for feed in range(2, 12))]
+    assert [at(wide, feed)[0] for feed in range(12)] == served
+    # Nothing is left to prove of that time, and trying does no harm.
+    before = wide.snapshot()
+    for feed in (0, 4, 8):
+        receipt = wide.prove(first, feed)
+        assert not stored(receipt)
+        assert receipt.gas_used < 30_000
+    assert client.decode_integer(wide.update(first.update(8)).output) == 0
+    assert held(wide, first) is None
+    assert wide.snapshot() == before
+    assert {at(wide, feed)[1] for feed in range(12)} == {first.header.observed_at_ms}
+    if newer:
+        assert stored(wide.prove(report(wide, kit, 2), 8))
+        assert at(wide, 8)[0] == 2008
 
 
 def test_what_is_not_in_the_posted_report_is_not_proven(wide: Any, kit: Any) -> None:
     posted = report(wide, kit, 1)
-    calldata = client.encode_prove(101, client.claim_of(5, posted.words))
-    assert error(wide.send(calldata)) == "NotPosted(view_=101)"
+    at_ms = posted.header.observed_at_ms
+    calldata = client.encode_prove(at_ms, client.claim_of(5, posted.words))
+    assert error(wide.send(calldata)) == f"NotPosted(observedAt={at_ms})"
     assert stored(wide.post(posted))
     claim = client.claim_of(5, posted.words)
     for wrong in (
@@ -143,11 +183,12 @@ def test_what_is_not_in_the_posted_report_is_not_proven(wide: Any, kit: Any) -> 
         replace(claim, path=claim.path[::-1]),
         client.claim_of(5, report(wide, kit, 2).words),
     ):
-        assert error(wide.send(client.encode_prove(101, wrong))).startswith("NotInReport(")
+        assert error(wide.send(client.encode_prove(at_ms, wrong))).startswith("NotInReport(")
     for wrong in (replace(claim, feed=12), replace(claim, path=claim.path[:1])):
-        assert error(wide.send(client.encode_prove(101, wrong))).startswith("PathLength(")
-    assert error(wide.send(client.encode_prove(102, claim))).startswith("NotPosted")
-    assert stored(wide.send(client.encode_prove(101 + 16, claim)))
+        assert error(wide.send(client.encode_prove(at_ms, wrong))).startswith("PathLength(")
+    for other in (at_ms + 1, at_ms + client.PROVABLE_POSTS):
+        assert error(wide.send(client.encode_prove(other, claim))).startswith("NotPosted")
+    assert stored(wide.send(client.encode_prove(at_ms, claim)))
 
 
 def test_a_post_needs_a_certificate(wide: Any, kit: Any) -> None:

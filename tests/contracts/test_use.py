@@ -121,7 +121,9 @@ def test_time_never_goes_back(oracle: Any, kit: Any, ways: tuple[str, str]) -> N
         calls = {
             "push": given.calldata,
             "post": client.encode_post(given.certificate),
-            "prove": client.encode_prove(given.header.view, client.claim_of(0, given.words)),
+            "prove": client.encode_prove(
+                given.header.observed_at_ms, client.claim_of(0, given.words)
+            ),
             "update": client.encode_update([given.update(0)]),
             "use": using(given.update(0)),
         }

@@ -91,7 +91,10 @@ def test_a_proof_has_everything_that_a_contract_takes(tmp_path: Path) -> None:
         assert proof["calldata"] == {
             "push": "0x" + client.encode_push(CERTIFICATE, WORDS).hex(),
             "post": "0x" + client.encode_post(CERTIFICATE).hex(),
-            "prove": ["0x" + client.encode_prove(5, claim).hex() for claim in claims],
+            "prove": [
+                "0x" + client.encode_prove(CERTIFICATE.header.observed_at_ms, claim).hex()
+                for claim in claims
+            ],
             "update": "0x" + calldata.hex(),
         }
         # The one element of the array that `update` takes, behind an offset of its own.

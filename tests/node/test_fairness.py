@@ -306,11 +306,10 @@ def test_a_choice_without_regard_to_prices_adds_nothing_on_average(
         assert sum(factors) / len(factors) <= 1 + 1e-6
 
 
-@pytest.mark.parametrize("n", [4, 7])
-@pytest.mark.parametrize("others", [0.0, 0.1, 0.2, 0.3])
+@pytest.mark.parametrize(("n", "others"), [(4, 0.0), (4, 0.1), (4, 0.3), (7, 0.1)])
 def test_fair_leaders_reach_a_score_as_rarely_as_is_promised(n: int, others: float) -> None:
     """The worst that still is fair, against a limit that is low enough to be reached."""
-    random, nats, cycles = Random(n), 4, 8_000
+    random, nats, cycles = Random(n), 4, 4_000
     rates = dict.fromkeys(range(2, n), others) | {0: CHANCE + RATIO * others}
     reached = {1.0: 0, 2.0: 0}
     for unfair in reached:

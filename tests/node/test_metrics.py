@@ -25,7 +25,7 @@ UNITS = (
 )  # fmt: skip
 COUNTED = {
     "build_info", "ready", "peer_connected", "source_up", "api_streams", "publisher_dry",
-    "publisher_working",
+    "publisher_working", "feed_sources_apart",
 }  # fmt: skip
 
 

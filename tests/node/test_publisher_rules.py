@@ -21,7 +21,7 @@ STORED = Stored(0, 5, 1_000_000, ((1_000_000, LIVE), (5_000, LIVE)))
 
 
 def why(at_ms: int, *answers: tuple[int, Status], stored: Stored = STORED) -> Due | None:
-    return due(stored, at_ms, answers, FEEDS, lead_ms=2_000)
+    return due(stored, at_ms, answers, FEEDS, [1_000, 1_000], lead_ms=2_000)
 
 
 def test_a_small_move_of_a_young_report_is_not_due() -> None:
@@ -31,6 +31,13 @@ def test_a_small_move_of_a_young_report_is_not_due() -> None:
 def test_a_deviation_beyond_the_threshold_is_due_either_way() -> None:
     for price in (1_001_001, 998_999):
         assert why(1_000_250, (price, LIVE), (5_000, LIVE)) == Due(Trigger.DEVIATION, "BTC/USD")
+
+
+def test_the_threshold_is_that_of_the_agreed_volatility() -> None:
+    moved = ((1_000_301, LIVE), (5_000, LIVE))
+    assert due(STORED, 1_000_250, moved, FEEDS, [301, 1_000], 2_000) is None
+    found = due(STORED, 1_000_250, moved, FEEDS, [300, 1_000], 2_000)
+    assert found == Due(Trigger.DEVIATION, "BTC/USD")
 
 
 def test_a_change_of_status_is_due_and_comes_first() -> None:

@@ -93,6 +93,32 @@ def test_prices_stay_right_through_all_faults_at_once(directory: Path) -> None:
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
+    ("faults", "feed", "warned"),
+    [
+        (["lying-exchange:kraken:1.1"], "BTC/USD", "kraken BTC/USD stands apart"),
+        (["lying-exchange:binance:0.5"], "ETH/USD", "binance ETH/USDT stands apart"),
+        (["dead-exchange:coinbase_exchange,kraken"], "BTC/USD", "some of its sources do not count"),
+        (["dead-exchange:bitstamp,okx"], "BTC/USD", "some of its sources do not count"),
+        (["depeg:USDT:0.5"], "BTC/USD", "a stablecoin that it rests on has lost its peg"),
+    ],
+    ids=["a-usd-book-lies", "a-usdt-book-lies", "two-usd-books-die", "one-of-each-dies", "depeg"],
+)
+def test_prices_stay_right_and_the_status_says_what_happened(
+    directory: Path, faults: list[str], feed: str, warned: str
+) -> None:
+    options = [option for fault in faults for option in ("--fault", fault)]
+    process = start(directory, "--duration", "30", "--feeds", "8", *options)
+    summary = last_line(process)
+    # The audit finds each answer within ten basis points of the market's middle.
+    assert summary["violations"] == []
+    assert summary["ok"] is True
+    warnings = summary["warnings"]
+    assert isinstance(warnings, dict)
+    assert warned in warnings[feed]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
     ("nodes", "duration", "personas"),
     [
         # Thirteen personas, of which two members each are one after the other.

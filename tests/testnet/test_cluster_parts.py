@@ -103,7 +103,7 @@ def test_timing_follows_the_rate() -> None:
 
 
 def test_feeds_are_updated_often_enough_to_watch() -> None:
-    for feed in feeds_of_testnet().feeds:
+    for feed in feeds_of_testnet(30).feeds:
         assert feed.deviation_ppm <= 500
         assert feed.heartbeat_ms <= 12_000
 

@@ -359,6 +359,22 @@ def test_control_refuses_what_it_does_not_understand(
     bench(trial, "kraken")
 
 
+def test_an_asset_loses_its_worth_everywhere() -> None:
+    async def trial(bench: Bench) -> None:
+        url = bench.simulation.control_url.removesuffix("/control") + "/depeg"
+        for wrong in ({"asset": "PEPE", "factor": 0.5}, {"asset": "USDT", "factor": 0}, {}):
+            async with bench.http.post(url, json=wrong) as response:
+                assert response.status == 400
+        before = bench.market.middle("USDT", int(time.time() * 1_000))
+        async with bench.http.post(url, json={"asset": "USDT", "factor": 0.5}) as response:
+            assert response.status == 200
+            at_ms = (await response.json())["at_ms"]
+        assert bench.market.middle("USDT", at_ms) < before * 6 // 10
+        assert bench.market.middle("USDT", at_ms - 1) > before * 9 // 10
+
+    bench(trial, "kraken")
+
+
 GARBAGE = [
     "",
     "nonsense",

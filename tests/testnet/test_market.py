@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from testnet.bars import recorded_bars
-from testnet.market import BASES, MIDDLE_SCALE, Market
+from testnet.market import BASES, MIDDLE_SCALE, Depeg, Market
 
 ORIGIN_MS = 1_800_000_000_000
 MINUTE_MS = 60_000
@@ -152,8 +152,28 @@ def test_stablecoins_come_back_to_one(base: str) -> None:
 
 
 def test_unknown_assets_and_minutes_are_refused() -> None:
-    with pytest.raises(ValueError, match="no 'DOGE', only BTC"):
-        MONTH.middle("DOGE", ORIGIN_MS)
+    with pytest.raises(ValueError, match="no 'PEPE', only BTC"):
+        MONTH.middle("PEPE", ORIGIN_MS)
     for minute in (-1, 45_031):
         with pytest.raises(ValueError, match="between 0 and 45030"):
             Market(1, 0, minute)
+
+
+def test_a_depeg_takes_its_time_and_leaves_all_else_alone() -> None:
+    begun = ORIGIN_MS + 10_000
+    fallen = Market(1, ORIGIN_MS, 0, [Depeg("USDT", 0.5, begun, 4_000)])
+    for elapsed, factor in ((-1, 1.0), (0, 1.0), (2_000, 0.75), (4_000, 0.5), (10**9, 0.5)):
+        whole, left = (market.middle("USDT", begun + elapsed) for market in (MONTH, fallen))
+        assert relative_bp(left, round(whole * factor)) < 0.001
+    assert fallen.middle("BTC", begun + 9_000) == MONTH.middle("BTC", begun + 9_000)
+    at_once = Market(1, ORIGIN_MS, 0, [Depeg("USDT", 0.5, begun)])
+    assert at_once.middle("USDT", begun - 1) == MONTH.middle("USDT", begun - 1)
+    assert at_once.middle("USDT", begun) < scaled(0.51)
+
+
+@pytest.mark.parametrize(
+    ("asset", "factor", "over_ms"), [("PEPE", 0.5, 0), ("USDT", 0.0, 0), ("USDT", 0.5, -1)]
+)
+def test_an_impossible_depeg_is_refused(asset: str, factor: float, over_ms: int) -> None:
+    with pytest.raises(ValueError, match=r"the market has no|factor|over_ms"):
+        Depeg(asset, factor, 0, over_ms)

@@ -45,7 +45,7 @@ def test_its_reports_go_every_way_in() -> None:
     assert client.decode_stored_flag(
         kit.chain.transact(kit.oracle, client.encode_post(report.certificate)).output
     )
-    proof = client.encode_prove(report.certificate.header.view, report.claim("T8/EUR"))
+    proof = client.encode_prove(report.certificate.header.observed_at_ms, report.claim("T8/EUR"))
     assert client.decode_stored_flag(kit.chain.transact(kit.oracle, proof).output)
     few = kit.push(kit.report({"T0/EUR": 1}, signers=(0, 3)))
     assert not few.succeeded

@@ -98,7 +98,7 @@ def test_pushes_are_counted_by_what_made_them_due() -> None:
         push(90, 23_000, moved),
         push(91, 23_250, moved),
     ]
-    assert triggers_of(pushes, feeds_of_testnet()) == {
+    assert triggers_of(pushes, feeds_of_testnet(4)) == {
         "status": 1,
         "deviation": 1,
         "heartbeat": 1,
@@ -159,7 +159,24 @@ def test_faults_are_read_from_the_command_line() -> None:
     assert parse_fault("dead-exchange:okx,okx", venues).venues == ("okx",)
     assert parse_fault("liar", venues) == FaultOrder("persona", persona="liar")
     assert parse_fault("stale:3", venues).count == 3
-    for text in ("", "chaos:2", "dead-exchange:", "dead-exchange:mtgox", "Liar"):
+    lie = FaultOrder("lying-exchange", ("okx",), factor=0.5)
+    assert parse_fault("lying-exchange:okx:0.5", venues) == lie
+    assert parse_fault("lying-exchange", (*venues, "kraken")).venues == ("kraken",)
+    assert parse_fault("depeg", venues) == FaultOrder("depeg", asset="USDT", factor=0.5)
+    assert parse_fault("depeg:DAI:0.9", venues) == FaultOrder("depeg", asset="DAI", factor=0.9)
+    for text in ("lying-exchange:okx:1", "depeg:USDT:0", "depeg:DAI:x", "lying-exchange:okx:nan"):
+        with pytest.raises(ValueError, match="factor"):
+            parse_fault(text, venues)
+    with pytest.raises(ValueError, match="the market has no 'PEPE'"):
+        parse_fault("depeg:PEPE", venues)
+    for text in (
+        "",
+        "chaos:2",
+        "lying-exchange:mtgox",
+        "dead-exchange:",
+        "dead-exchange:mtgox",
+        "Liar",
+    ):
         with pytest.raises(ValueError, match=r"there (is|are)"):
             parse_fault(text, venues)
     for text in ("liar:", "liar:0", "liar:-1", "liar:²", "liar:99999"):

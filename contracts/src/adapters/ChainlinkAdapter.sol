@@ -143,7 +143,10 @@ contract ChainlinkAdapter is FeedAdapter {
     }
 
     function _eightDecimalsDown(uint256 price) private view returns (uint256) {
-        return _multiplies ? price * _factor : price / _factor;
+        unchecked {
+            // A price that is passed on has 96 bits, a factor is 10**8 at most.
+            return _multiplies ? price * _factor : price / _factor;
+        }
     }
 
     /// Returns whether the answer is as certain as the limit demands with what rounding took from it.

@@ -69,7 +69,7 @@ abstract contract FeedAdapter {
         uint256 status;
         (reason, price, confidencePpm, status, observedAtMs) =
             Reads.tryRead(reader, feed, maxAgeSeconds, maxConfidencePpm);
-        fit = reason == uint256(Reason.None) && _isPassedOn(price, status);
+        fit = _isPassedOn(reason, price, status);
     }
 
     /// Returns the answer, or reverts.
@@ -82,13 +82,21 @@ abstract contract FeedAdapter {
         uint256 status;
         (reason, price, confidencePpm, status, observedAtMs) =
             Reads.tryRead(reader, feed, maxAgeSeconds, maxConfidencePpm);
-        if (reason != uint256(Reason.None) || !_isPassedOn(price, status)) {
+        if (!_isPassedOn(reason, price, status)) {
             revert Unfit(feed, Reason(reason), uint8(status), observedAtMs);
         }
     }
 
-    function _isPassedOn(uint256 price, uint256 status) private pure returns (bool) {
-        return (status == Answers.LIVE || status == Answers.DEGRADED) && price <= PRICE_MAX;
+    function _isPassedOn(uint256 reason, uint256 price, uint256 status)
+        private
+        pure
+        returns (bool passed)
+    {
+        passed = status == Answers.LIVE || status == Answers.DEGRADED;
+        assembly ("memory-safe") {
+            // Without the jumps of `&&`.
+            passed := and(passed, and(iszero(reason), iszero(shr(96, price))))
+        }
     }
 
     /// Returns an observation time in Unix seconds, never later than the block's.

@@ -306,7 +306,7 @@ contract PythAdapter {
                 feed,
                 answer.price(),
                 answer.confidencePpm(),
-                answer.status(),
+                uint8(answer.status()),
                 place.observedAt()
             );
             slots[i] = uint64(place.viewNumber());

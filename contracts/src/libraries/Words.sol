@@ -3,8 +3,8 @@ pragma solidity 0.8.37;
 
 import {IOracle} from "../IOracle.sol";
 
-/// One feed's agreed answer: price 48 bits | confidence 12 | status 4.
-type Answer is uint64;
+/// One feed's agreed answer: zero 192 bits | price 48 | confidence 12 | status 4.
+type Answer is uint256;
 
 using Answers for Answer global;
 
@@ -25,14 +25,14 @@ library Answers {
 
     /// Returns the confidence in parts per million of the price, all ones if it is unknown.
     function confidencePpm(Answer answer) internal pure returns (uint256) {
-        uint256 encoded = (Answer.unwrap(answer) >> 4) & 0xfff;
+        uint256 encoded = (Answer.unwrap(answer) >> 4) & CONFIDENCE_UNKNOWN;
         if (encoded == CONFIDENCE_UNKNOWN) return type(uint256).max;
         return (encoded >> 4) << (encoded & 0xf);
     }
 
     /// Returns the status.
-    function status(Answer answer) internal pure returns (uint8) {
-        return uint8(Answer.unwrap(answer) & 0xf);
+    function status(Answer answer) internal pure returns (uint256) {
+        return Answer.unwrap(answer) & 0xf;
     }
 }
 
@@ -64,7 +64,7 @@ library Pairs {
 library Words {
     /// Returns the answer of a feed from the word that holds it; the first feed stands uppermost.
     function answerAt(uint256 word, uint256 feed) internal pure returns (Answer) {
-        return Answer.wrap(uint64(word >> ((3 - (feed & 3)) << 6)));
+        return Answer.wrap(uint64(word >> ((~feed & 3) << 6)));
     }
 
     /// Returns the first of at least one word.
@@ -128,22 +128,29 @@ library Words {
             mstore(0, shl(216, or(shl(16, index), count)))
             mstore(5, word)
             top := keccak256(0, 37)
-            // The tag, and from an address that 64 divides the left and the right node.
-            let left := and(add(mload(0x40), 0x7f), not(0x3f))
-            let tag := sub(left, 1)
-            mstore8(tag, 1)
             let sibling := path.offset
-            let place := index
-            for { let width := count } gt(width, 1) { width := shr(1, add(width, 1)) } {
-                // An odd node has no sibling and is carried up.
-                if lt(xor(place, 1), width) {
-                    let mine := or(left, shl(5, and(place, 1)))
-                    mstore(mine, top)
-                    mstore(xor(mine, 0x20), calldataload(sibling))
-                    top := keccak256(tag, 65)
-                    sibling := add(sibling, 0x20)
+            if gt(count, 1) {
+                // Left and right stand at 0x40 and 0x60, which are put back, behind their tag at 0x3f.
+                let free := mload(0x40)
+                mstore8(0x3f, 1)
+                let place := index
+                // The last node's place; the one above it has half of that.
+                let last := sub(count, 1)
+                for {} 1 {} {
+                    // An odd node has no sibling and is carried up.
+                    if iszero(gt(xor(place, 1), last)) {
+                        let mine := or(0x40, shl(5, and(place, 1)))
+                        mstore(mine, top)
+                        mstore(xor(mine, 0x20), calldataload(sibling))
+                        top := keccak256(0x3f, 65)
+                        sibling := add(sibling, 0x20)
+                    }
+                    place := shr(1, place)
+                    last := shr(1, last)
+                    if iszero(last) { break }
                 }
-                place := shr(1, place)
+                mstore(0x40, free)
+                mstore(0x60, 0)
             }
             exact := and(
                 lt(index, count),

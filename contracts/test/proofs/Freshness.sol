@@ -19,7 +19,7 @@ contract FreshnessProof {
         Symbolic(address(uint160(uint256(keccak256("svm cheat code")))));
     Storage private constant VM = Storage(address(uint160(uint256(keccak256("hevm cheat code")))));
 
-    uint256 private constant PAIRS = 17;
+    uint256 private constant PAIRS = 18;
 
     Oracle private _oracle;
 
@@ -45,32 +45,32 @@ contract FreshnessProof {
     }
 
     /// O3: what is proven is newer than what the slot held, and is the answers that were claimed.
-    function check_what_is_proven_is_newer_0(uint256 word, bytes32[] calldata path, uint64 view_)
+    function check_what_is_proven_is_newer_0(uint256 word, bytes32[] calldata path, uint64 time)
         external
     {
-        _proven(word, path, 0, view_);
+        _proven(word, path, 0, time);
     }
 
-    function check_what_is_proven_is_newer_382(uint256 word, bytes32[] calldata path, uint64 view_)
+    function check_what_is_proven_is_newer_382(uint256 word, bytes32[] calldata path, uint64 time)
         external
     {
-        _proven(word, path, 382, view_);
+        _proven(word, path, 382, time);
     }
 
-
-    function _proven(uint256 word, bytes32[] calldata path, uint16 feed, uint64 view_) private {
+    function _proven(uint256 word, bytes32[] calldata path, uint16 feed, uint64 time) private {
         bytes32 slot = bytes32(PAIRS + uint256(feed >> 1));
         uint256 before = uint256(VM.load(address(_oracle), slot));
-        bool stored = _oracle.prove(word, path, feed, view_);
+        (uint16 words,) = _oracle.posted(time);
+        bool stored = _oracle.prove(word, path, feed, time);
         uint256 after_ = uint256(VM.load(address(_oracle), slot));
-        (uint64 observedAt,,) = _oracle.posted(view_);
         if (stored) {
+            assert(words != 0);
             assert(after_ >> 208 > before >> 208);
-            assert(after_ >> 208 == observedAt);
+            assert(after_ >> 208 == time);
             assert(uint128(after_) == (feed & 2 == 0 ? word >> 128 : uint128(word)));
         } else {
             assert(after_ == before);
-            assert(observedAt <= before >> 208);
+            assert(words == 0 || time <= before >> 208);
         }
     }
 }

@@ -2,7 +2,8 @@
 pragma solidity 0.8.37;
 
 import {Place} from "../../src/IOracle.sol";
-import {Head} from "../../src/libraries/Head.sol";
+import {Catalogues} from "../../src/libraries/Catalogues.sol";
+import {Head, Heads} from "../../src/libraries/Head.sol";
 import {Places} from "../../src/libraries/Places.sol";
 import {Answer, Pair, Pairs, Words} from "../../src/libraries/Words.sol";
 
@@ -67,13 +68,19 @@ contract PackingProof {
         uint32 view_,
         uint48 time,
         uint128 signers,
-        uint256 word
+        uint256 word,
+        uint16 feed
     ) external pure {
         Head head = Head.wrap(old);
         Place place = Place.wrap(
             uint256(epoch) << 224 | uint256(view_) << 192 | uint256(time) << 128 | signers
         );
+        uint256 bits = uint256(type(uint8).max) << 64;
         Head after_ = head.withPush(place, word);
+        uint256 bit = Heads.besideOf(feed);
+        assert(Head.unwrap(after_) & bit == 0);
+        assert(head.isPosted(time) == (head.postedAt() >= time));
+        assert(Head.unwrap(after_.withBeside(head)) == Head.unwrap(after_) | (old & bits));
         assert(after_.observedAt() == time);
         assert(after_.viewNumber() == view_);
         assert(Answer.unwrap(after_.firstAnswer()) == uint64(word >> 192));
@@ -83,14 +90,32 @@ contract PackingProof {
         assert(after_.feeds() == head.feeds());
     }
 
-    function check_a_post_writes_its_time_which_never_falls(uint256 old, uint48 time)
+    function check_a_post_writes_its_time_which_never_falls(
+        uint256 old,
+        uint48 time,
+        uint16 feed,
+        uint16 other
+    )
         external
         pure
     {
         Head head = Head.wrap(old);
-        Head after_ = head.withPosted(time);
+        Head after_ = head.withUpdate(time, Heads.besideOf(feed));
         assert(after_.postedAt() >= head.postedAt());
         assert(after_.postedAt() == (time > head.postedAt() ? time : head.postedAt()));
+        assert(Head.unwrap(after_) & Heads.besideOf(feed) != 0);
+        uint256 bit = Heads.besideOf(other);
+        assert(Head.unwrap(after_) & bit == ((other ^ feed) & 14 == 0 ? bit : old & bit));
+        Head posted = head.withPosted(time);
+        assert(posted.postedAt() == time);
+        assert(Head.unwrap(posted) & bit != 0);
+        // But for those bits and the time they are the same.
+        after_ = Head.wrap(old).withUpdate(time, 0);
+        if (time > head.postedAt()) {
+            assert(
+                (Head.unwrap(after_) ^ Head.unwrap(posted)) & ~(uint256(type(uint8).max) << 64) == 0
+            );
+        }
         assert(after_.observedAt() == head.observedAt());
         assert(after_.viewNumber() == head.viewNumber());
         assert(Answer.unwrap(after_.firstAnswer()) == Answer.unwrap(head.firstAnswer()));
@@ -99,12 +124,15 @@ contract PackingProof {
         assert(after_.feeds() == head.feeds());
     }
 
-    function check_an_epoch_keeps_the_answers(uint256 old, uint24 epoch, uint24 carry, uint16 feeds)
+    function check_an_epoch_keeps_the_answers(uint256 old, uint24 epoch, uint32 carry, uint16 feeds)
         external
         pure
     {
+        if (carry > Heads.CARRY_MAX || feeds > Catalogues.FEEDS_MAX) return;
         Head head = Head.wrap(old);
         Head after_ = head.withEpoch(epoch, carry, feeds);
+        uint256 bits = uint256(type(uint8).max) << 64;
+        assert(Head.unwrap(after_) & bits == old & bits);
         assert(after_.epoch() == epoch);
         assert(after_.carry() == carry);
         assert(after_.feeds() == feeds);

@@ -7,9 +7,10 @@ import {Blobs} from "src/libraries/Blobs.sol";
 import {Committees, Terms} from "src/libraries/Committees.sol";
 import {Digests} from "src/libraries/Digests.sol";
 import {Answer, Words} from "src/libraries/Words.sol";
+import {Hasher} from "test/Hasher.sol";
 
 /// Opens the libraries to tests, so that both sides run the same vectors.
-contract Harness {
+contract Harness is Hasher {
     function domain(bytes32 network, uint64 epoch, bytes32 configuration_) external pure returns (bytes32) {
         return Digests.domain(network, epoch, configuration_);
     }
@@ -63,7 +64,7 @@ contract Harness {
         returns (uint256 price, uint256 confidencePpm, uint8 status)
     {
         Answer a = Words.answerAt(word, feed);
-        return (a.price(), a.confidencePpm(), a.status());
+        return (a.price(), a.confidencePpm(), uint8(a.status()));
     }
 
     function quorum(uint256 n) external pure returns (uint256) {
@@ -108,33 +109,6 @@ contract Harness {
         uint64 decidedAt
     ) external pure returns (bytes32) {
         return Digests.handover(domain_, nextEpoch, nextDomain, decidingId, decidedAt);
-    }
-
-    function hashMessage(bytes32 message) external view returns (uint256[8] memory point) {
-        _reserve(point);
-        BLS12381.hashMessage(message);
-        return _hashed();
-    }
-
-    function hashKey(uint256[4] calldata key) external view returns (uint256[8] memory point) {
-        _reserve(point);
-        BLS12381.putKey(key);
-        BLS12381.hashKey();
-        return _hashed();
-    }
-
-    /// The value to return has taken memory already; nothing has been written there yet.
-    function _reserve(uint256[8] memory) private pure {
-        assembly ("memory-safe") {
-            mstore(0x40, 0x80)
-        }
-        BLS12381.reserve();
-    }
-
-    function _hashed() private pure returns (uint256[8] memory point) {
-        assembly ("memory-safe") {
-            mcopy(point, 0x280, 0x100)
-        }
     }
 
     function reduce(uint256 upper, uint256 lower) external pure returns (uint256[2] memory value) {
