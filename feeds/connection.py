@@ -216,7 +216,7 @@ class Connection:
         except aiohttp.WSServerHandshakeError as error:
             raise ConnectionLost(
                 f"handshake refused with HTTP status {error.status}",
-                wait_s=retry_after_s(error.headers),
+                wait_s=retry_after_s(error.headers) or self._intake.venue.shut_out_s(error.status),
             ) from None
         except aiohttp.ClientConnectorError as error:
             url, why = self._endpoint.ws_url, error.os_error.strerror or error.os_error

@@ -17,13 +17,17 @@ _CHUNK_BYTES = 64 * 1024
 class Unanswered(Exception):
     """No usable answer; the text says why, `wait_s` how long the exchange wants to be left.
 
-    `is_of_venue` unless it was this very request that the exchange did not like.
+    `is_of_venue` unless it was this very request that the exchange did not like; `status` is that
+    of HTTP, 0 if there was none.
     """
 
-    def __init__(self, reason: str, wait_s: float = 0, *, is_of_venue: bool = True) -> None:
+    def __init__(
+        self, reason: str, wait_s: float = 0, *, is_of_venue: bool = True, status: int = 0
+    ) -> None:
         super().__init__(reason)
         self.wait_s = wait_s
         self.is_of_venue = is_of_venue
+        self.status = status
 
 
 async def fetch(
@@ -44,6 +48,7 @@ async def fetch(
                     f"HTTP status {answer.status} from {rest_url}",
                     wait_s=retry_after_s(answer.headers),
                     is_of_venue=answer.status not in _BAD_REQUEST,
+                    status=answer.status,
                 )
             body = bytearray()
             async for chunk in answer.content.iter_chunked(_CHUNK_BYTES):

@@ -43,7 +43,8 @@ class Poller:
                 await self._ask(session, batch)
             except Unanswered as error:
                 self._failed(batch, str(error))
-                leave_s = min(error.wait_s, limits.retry_after_max_s)
+                wait_s = error.wait_s or self._intake.venue.shut_out_s(error.status)
+                leave_s = min(wait_s, limits.retry_after_max_s)
                 if error.is_of_venue:
                     leave_s = max(leave_s, self._wait_s(batch[0]))
             except (ValueError, ArithmeticError, RecursionError) as error:

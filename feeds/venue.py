@@ -7,10 +7,13 @@ exchange demands of its clients; everything that happens over time is `connectio
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
+from msgspec.json import encode
+
 from feeds.frames import Decoded, Undecodable, told
 from feeds.rest import Bootstrap, Rest
 from feeds.symbols import Symbols
 
+_FORBIDDEN = 403
 _NOT_UNDERSTOOD = (ValueError, ArithmeticError, RecursionError)
 
 
@@ -49,6 +52,23 @@ class Subscription:
 
     text: str
     acknowledgements: dict[str, tuple[str, ...]]
+
+
+def one_each(
+    request: Callable[[int, str], object],
+) -> Callable[[Sequence[str]], list[Subscription]]:
+    """Return a `subscribe` with one request a symbol, so that an unknown one is refused alone.
+
+    `request` is JSON for a number from 1 and a symbol; the number is the acknowledgement's key.
+    """
+
+    def subscribe(symbols: Sequence[str]) -> list[Subscription]:
+        return [
+            Subscription(encode(request(number, symbol)).decode(), {str(number): (symbol,)})
+            for number, symbol in enumerate(symbols, start=1)
+        ]
+
+    return subscribe
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,7 +123,8 @@ class Venue:
     `bootstrap` asks by HTTP where to connect, each time. A connection carries at most
     `pairs_per_connection`; with more, the venue gets several. `last_is_fresh` says that a price
     frame is itself a trade, so that its last price is as new as its book. `rest` is asked while
-    the WebSocket does not deliver.
+    the WebSocket does not deliver. `forbids_for_s` is how long the exchange shuts an address out
+    that it answers with status 403, without saying so.
     """
 
     name: str
@@ -122,6 +143,11 @@ class Venue:
     connect_limit: ConnectLimit = ConnectLimit(30, 60)
     pairs_per_connection: int = 100
     last_is_fresh: bool = False
+    forbids_for_s: float = 0
+
+    def shut_out_s(self, status: int) -> float:
+        """Return how long an HTTP status means that one should stay away; 0 if it says nothing."""
+        return self.forbids_for_s if status == _FORBIDDEN else 0
 
     def symbol(self, base: str, quote: str) -> str:
         """Return the exchange's name of a pair."""

@@ -9,7 +9,7 @@ time in a REST answer is that of answering, and says nothing of the book.
 from collections.abc import Sequence
 
 from msgspec import Struct
-from msgspec.json import Decoder, encode
+from msgspec.json import Decoder
 
 from feeds.frames import (
     ALIVE,
@@ -29,9 +29,9 @@ from feeds.venue import (
     ConnectLimit,
     Liveness,
     Ping,
-    Subscription,
     Venue,
     VenueEndpoint,
+    one_each,
     stateless,
 )
 
@@ -78,17 +78,8 @@ _FRAME = Decoder(_Frame)
 _REST_ANSWER = Decoder(_RestAnswer)
 
 
-def _subscribe(symbols: Sequence[str]) -> list[Subscription]:
-    # One request a symbol: ten fit, but an unknown one makes the exchange refuse them all.
-    return [
-        Subscription(
-            encode(
-                {"op": "subscribe", "req_id": str(number), "args": [_CHANNEL + symbol]}
-            ).decode(),
-            {str(number): (symbol,)},
-        )
-        for number, symbol in enumerate(symbols, start=1)
-    ]
+def _request(number: int, symbol: str) -> object:
+    return {"op": "subscribe", "req_id": str(number), "args": [_CHANNEL + symbol]}
 
 
 def _read(frame: str) -> Sequence[Decoded]:
@@ -133,7 +124,7 @@ BYBIT = Venue(
     name="bybit",
     endpoint=VenueEndpoint("wss://stream.bybit.com/v5/public/spot", "https://api.bybit.com"),
     symbols=joined(),
-    subscribe=_subscribe,
+    subscribe=one_each(_request),
     reader=stateless(_read),
     liveness=Liveness(any_frame_s=25, price_s=30),
     # 600 requests in 5 seconds; beyond it the address is shut out for ten minutes.
@@ -145,4 +136,5 @@ BYBIT = Venue(
     ping=Ping(10, lambda count: f'{{"op":"ping","req_id":"ping {count}"}}'),
     # 500 connects in 5 minutes.
     connect_limit=ConnectLimit(100, 300),
+    forbids_for_s=600,
 )

@@ -24,7 +24,7 @@ from feeds.frames import (
 )
 from feeds.rest import Rest, get
 from feeds.symbols import separated
-from feeds.venue import Liveness, Subscription, Venue, VenueEndpoint, stateless
+from feeds.venue import Liveness, Venue, VenueEndpoint, one_each, stateless
 
 
 class _Ticker(Struct, frozen=True):
@@ -51,22 +51,13 @@ class _Frame(Struct, frozen=True):
 _FRAME = Decoder(_Frame)
 
 
-def _subscribe(symbols: Sequence[str]) -> list[Subscription]:
-    # One request a symbol, so that an unknown one is refused alone.
-    return [
-        Subscription(
-            encode(
-                {
-                    "id": number,
-                    "method": "subscribe",
-                    "params": {"channels": [f"ticker.{symbol}"]},
-                    "nonce": time.time_ns() // 1_000_000,
-                }
-            ).decode(),
-            {str(number): (symbol,)},
-        )
-        for number, symbol in enumerate(symbols, start=1)
-    ]
+def _request(number: int, symbol: str) -> object:
+    return {
+        "id": number,
+        "method": "subscribe",
+        "params": {"channels": [f"ticker.{symbol}"]},
+        "nonce": time.time_ns() // 1_000_000,
+    }
 
 
 def _read(frame: str) -> Sequence[Decoded]:
@@ -111,7 +102,7 @@ CRYPTOCOM = Venue(
     name="cryptocom",
     endpoint=VenueEndpoint("wss://stream.crypto.com/exchange/v1/market", "https://api.crypto.com"),
     symbols=separated("_"),
-    subscribe=_subscribe,
+    subscribe=one_each(_request),
     reader=stateless(_read),
     liveness=Liveness(any_frame_s=35, price_s=30),
     # 100 requests a second.

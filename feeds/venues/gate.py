@@ -8,7 +8,7 @@ import time
 from collections.abc import Sequence
 
 from msgspec import Raw, Struct
-from msgspec.json import Decoder, encode
+from msgspec.json import Decoder
 
 from feeds.frames import (
     ALIVE,
@@ -25,7 +25,7 @@ from feeds.frames import (
 )
 from feeds.rest import Rest, get
 from feeds.symbols import separated
-from feeds.venue import Liveness, Ping, Subscription, Venue, VenueEndpoint, stateless
+from feeds.venue import Liveness, Ping, Venue, VenueEndpoint, one_each, stateless
 
 _CHANNEL = "spot.book_ticker"
 # Not asked for, but read: recorded sessions may hold it, and REST answers in the same words.
@@ -70,23 +70,14 @@ def _unix_s() -> int:
     return int(time.time())
 
 
-def _subscribe(symbols: Sequence[str]) -> list[Subscription]:
-    # One request a symbol, so that an unknown one is refused alone.
-    return [
-        Subscription(
-            encode(
-                {
-                    "time": _unix_s(),
-                    "id": number,
-                    "channel": _CHANNEL,
-                    "event": "subscribe",
-                    "payload": [symbol],
-                }
-            ).decode(),
-            {str(number): (symbol,)},
-        )
-        for number, symbol in enumerate(symbols, start=1)
-    ]
+def _request(number: int, symbol: str) -> object:
+    return {
+        "time": _unix_s(),
+        "id": number,
+        "channel": _CHANNEL,
+        "event": "subscribe",
+        "payload": [symbol],
+    }
 
 
 def _read(frame: str) -> Sequence[Decoded]:
@@ -135,7 +126,7 @@ GATE = Venue(
     name="gate",
     endpoint=VenueEndpoint("wss://api.gateio.ws/ws/v4/", "https://api.gateio.ws"),
     symbols=separated("_"),
-    subscribe=_subscribe,
+    subscribe=one_each(_request),
     reader=stateless(_read),
     liveness=Liveness(any_frame_s=25, price_s=30),
     # 200 requests in 10 seconds.

@@ -8,7 +8,7 @@ are quoted in the exchange's own dollar: `btcgusd` is not `btcusd`.
 from collections.abc import Sequence
 
 from msgspec import UNSET, Struct, UnsetType
-from msgspec.json import Decoder, encode
+from msgspec.json import Decoder
 
 from feeds.frames import (
     Acknowledged,
@@ -22,7 +22,7 @@ from feeds.frames import (
 )
 from feeds.rest import Rest, get
 from feeds.symbols import QUOTES, Pair, Symbols, joined
-from feeds.venue import Liveness, Ping, Subscription, Venue, VenueEndpoint, stateless
+from feeds.venue import Liveness, Ping, Venue, VenueEndpoint, one_each, stateless
 
 _STATUS_OK = 200
 _FIRST_PING_ID = 1_000_000
@@ -70,17 +70,8 @@ def _pair(symbol: str) -> Pair:
     return ("PAXG", "USD") if symbol.lower() == "paxgusd" else _JOINED.pair(symbol)
 
 
-def _subscribe(symbols: Sequence[str]) -> list[Subscription]:
-    # One request a symbol, so that the answer's id tells which one was refused.
-    return [
-        Subscription(
-            encode(
-                {"id": number, "method": "SUBSCRIBE", "params": [f"{symbol}@bookTicker"]}
-            ).decode(),
-            {str(number): (symbol,)},
-        )
-        for number, symbol in enumerate(symbols, start=1)
-    ]
+def _request(number: int, symbol: str) -> object:
+    return {"id": number, "method": "SUBSCRIBE", "params": [f"{symbol}@bookTicker"]}
 
 
 def _read(frame: str) -> Sequence[Decoded]:
@@ -125,7 +116,7 @@ GEMINI = Venue(
     name="gemini",
     endpoint=VenueEndpoint("wss://ws.gemini.com", "https://api.gemini.com"),
     symbols=Symbols(_JOINED.spell, _pair),
-    subscribe=_subscribe,
+    subscribe=one_each(_request),
     reader=stateless(_read),
     liveness=Liveness(any_frame_s=25, price_s=60),
     # 120 requests a minute. The ticker of version 2 tells no time.

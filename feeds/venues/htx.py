@@ -8,7 +8,7 @@ The time in a REST answer is that of answering, and says nothing of the book.
 from collections.abc import Sequence
 
 from msgspec import Raw, Struct
-from msgspec.json import Decoder, encode
+from msgspec.json import Decoder
 
 from feeds.frames import (
     NULL,
@@ -29,9 +29,9 @@ from feeds.symbols import joined
 from feeds.venue import (
     ConnectLimit,
     Liveness,
-    Subscription,
     Venue,
     VenueEndpoint,
+    one_each,
     stateless,
 )
 
@@ -73,14 +73,8 @@ def _channel(symbol: str) -> str:
     return f"market.{symbol}.bbo"
 
 
-def _subscribe(symbols: Sequence[str]) -> list[Subscription]:
-    return [
-        Subscription(
-            encode({"sub": _channel(symbol), "id": str(number)}).decode(),
-            {str(number): (symbol,)},
-        )
-        for number, symbol in enumerate(symbols, start=1)
-    ]
+def _request(number: int, symbol: str) -> object:
+    return {"sub": _channel(symbol), "id": str(number)}
 
 
 def _read_text(_frame: str) -> Sequence[Decoded]:
@@ -128,7 +122,7 @@ HTX = Venue(
     name="htx",
     endpoint=VenueEndpoint("wss://api.huobi.pro/ws", "https://api.huobi.pro"),
     symbols=joined(lower_case=True),
-    subscribe=_subscribe,
+    subscribe=one_each(_request),
     reader=stateless(_read_text, _read),
     liveness=Liveness(any_frame_s=15, price_s=30),
     # 10 requests a second.

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from urllib.parse import urlencode
 
 from msgspec import Raw, Struct
-from msgspec.json import Decoder, encode
+from msgspec.json import Decoder
 
 from feeds.frames import (
     ALIVE,
@@ -31,9 +31,9 @@ from feeds.venue import (
     ConnectLimit,
     Liveness,
     Ping,
-    Subscription,
     Venue,
     VenueEndpoint,
+    one_each,
     stateless,
 )
 
@@ -82,23 +82,14 @@ _REST_ANSWER = Decoder(_RestAnswer)
 _TEXT = Decoder(str)
 
 
-def _subscribe(symbols: Sequence[str]) -> list[Subscription]:
-    # One request a symbol, so that an unknown one is refused alone.
-    return [
-        Subscription(
-            encode(
-                {
-                    "id": str(number),
-                    "type": "subscribe",
-                    "topic": _CHANNEL + symbol,
-                    "privateChannel": False,
-                    "response": True,
-                }
-            ).decode(),
-            {str(number): (symbol,)},
-        )
-        for number, symbol in enumerate(symbols, start=1)
-    ]
+def _request(number: int, symbol: str) -> object:
+    return {
+        "id": str(number),
+        "type": "subscribe",
+        "topic": _CHANNEL + symbol,
+        "privateChannel": False,
+        "response": True,
+    }
 
 
 def _read(frame: str) -> Sequence[Decoded]:
@@ -163,7 +154,7 @@ KUCOIN = Venue(
     name="kucoin",
     endpoint=VenueEndpoint("wss://ws-api-spot.kucoin.com/", "https://api.kucoin.com"),
     symbols=separated("-"),
-    subscribe=_subscribe,
+    subscribe=one_each(_request),
     reader=stateless(_read),
     liveness=Liveness(any_frame_s=30, price_s=30),
     # 2,000 requests in 30 seconds, as weighed by the exchange.

@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from random import Random
+from typing import Any
 
 import aiohttp
 import pytest
@@ -15,7 +16,7 @@ from aggregation.table import FeedTable
 from feeds.backoff import Backoff
 from feeds.catalogue import load_catalogue
 from feeds.service import FeedService
-from feeds.source import SourceState
+from feeds.source import SourceHealth, SourceState
 from feeds.supervision import Limits, Supervision
 from feeds.venue import VenueEndpoint
 from testnet.exchanges.simulator import Simulation, simulated_exchanges
@@ -67,7 +68,7 @@ class Trial:
             assert answer.status == 200, await answer.text()
 
 
-async def until(condition: Callable[[], bool]) -> None:
+async def until(condition: Callable[[], object]) -> None:
     async with asyncio.timeout(30):
         while True:
             if condition():
@@ -177,5 +178,42 @@ def test_an_exchange_that_stands_still_does_not_look_alive_by_reconnecting() -> 
                 )
             )
             assert held.quotes == last
+
+    asyncio.run(main())
+
+
+QUICKER: dict[str, dict[str, object]] = {
+    "binance": {"ping_every_s": 0.4, "pong_within_s": 0.4},
+    "gate": {"ping_every_s": 0.4, "pong_within_s": 0.4},
+    "htx": {"ping_every_s": 0.4},
+    "cryptocom": {"heartbeat_s": 1.2, "answer_within_s": 0.4, "first_second_messages": 0},
+    "kucoin": {"ping_every_s": 1.5, "ping_late_s": 1.0},
+}
+"""Exchanges that hang up on who does not answer, or is too early, in less time than usual."""
+
+
+def test_what_an_exchange_demands_of_a_connection_is_done() -> None:
+    async def main() -> None:
+        async with trial() as (held, service):
+            venues: dict[str, Any] = {name: held.simulation.venues[name] for name in QUICKER}
+            await until(lambda: all(venue.sessions for venue in venues.values()))
+            for name, venue in venues.items():
+                for demand, value in QUICKER[name].items():
+                    assert hasattr(venue, demand)
+                    setattr(venue, demand, value)
+            before = {name: venue.connections_total for name, venue in venues.items()}
+            for venue in venues.values():
+                await venue.drop_all()
+            await until(
+                lambda: all(v.connections_total > before[name] for name, v in venues.items())
+            )
+            held.quotes.clear()
+            await until(lambda: set(held.quotes) == KEYS)
+            await until(lambda: all(one.state is SourceState.LIVE for one in service.health()))
+            connections = {name: venue.connections_total for name, venue in venues.items()}
+            await asyncio.sleep(3.5)
+            assert {name: v.connections_total for name, v in venues.items()} == connections
+            for health in service.health():
+                assert (health.state, health.faults) == (SourceState.LIVE, 0), health
 
     asyncio.run(main())

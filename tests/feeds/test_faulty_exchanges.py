@@ -33,6 +33,7 @@ NEAR_PPM = 1_500
 KEYS = {source.key for feed in load_catalogue().feeds for source in feed.sources}
 NAMES = sorted({venue for venue, _, _ in KEYS})
 TELL_NO_TIME = ("binance", "bitfinex")
+SLOW = pytest.mark.slow
 
 
 @dataclass
@@ -122,7 +123,9 @@ def held_trial(of: Callable[[Trial], Awaitable[None]], limits: Limits = PATIENT)
     asyncio.run(main())
 
 
-@pytest.mark.parametrize("fault", ["garbage", "types", "loss", "cut", "huge"])
+@pytest.mark.parametrize(
+    "fault", ["garbage", "types", "cut", *(pytest.param(f, marks=SLOW) for f in ("loss", "huge"))]
+)
 def test_damaged_frames_make_no_price(fault: str) -> None:
     async def of(held: Trial) -> None:
         before = {one.venue: one for one in held.all_health()}
@@ -163,7 +166,7 @@ def test_a_slow_handshake_is_given_up_and_tried_again() -> None:
     held_trial(of, Limits(handshake_s=0.5, answer_s=0.5, backoff=Backoff(0.7, 1.0)))
 
 
-@pytest.mark.parametrize("status", [403, 418, 429])
+@pytest.mark.parametrize("status", [429, *(pytest.param(s, marks=SLOW) for s in (403, 418))])
 def test_an_exchange_that_refuses_for_a_while_is_tried_again(status: int) -> None:
     async def of(held: Trial) -> None:
         await held.order_all(fault="disconnect", seconds=0.1)
@@ -196,6 +199,7 @@ def test_stamps_of_the_future_are_refused_and_of_the_past_are_not() -> None:
     held_trial(of)
 
 
+@SLOW
 def test_a_stream_that_lags_is_still_in_order() -> None:
     async def of(held: Trial) -> None:
         faults = {one.venue: one.faults for one in held.all_health()}
@@ -218,7 +222,9 @@ LIES: dict[str, dict[str, Any]] = {
 }
 
 
-@pytest.mark.parametrize("mode", LIES)
+@pytest.mark.parametrize(
+    "mode", ["constant", *(pytest.param(mode, marks=SLOW) for mode in ("drift", "spike"))]
+)
 def test_a_lie_arrives_as_it_is_told(mode: str) -> None:
     async def of(held: Trial) -> None:
         held.quotes.clear()
@@ -254,6 +260,7 @@ def test_a_crossed_book_arrives_crossed() -> None:
     held_trial(of)
 
 
+@SLOW
 def test_swapped_symbols_bear_the_prices_of_others() -> None:
     async def of(held: Trial) -> None:
         await held.order_all(fault="swap")
@@ -263,5 +270,22 @@ def test_swapped_symbols_bear_the_prices_of_others() -> None:
         for quote in held.quotes[-100:]:
             assert held.error_ppm(quote) > NEAR_PPM
             assert min(held.error_ppm(quote, base) for base in bases) < 5_000
+
+    held_trial(of)
+
+
+def test_who_is_shut_out_stays_away_for_ten_minutes() -> None:
+    async def of(held: Trial) -> None:
+        await held.order_all(fault="disconnect", seconds=0.1)
+        await held.order_all(fault="limit", status=403)
+        await held.until(
+            lambda: (
+                all("next try in" in one.reason for one in held.health("bybit"))
+                and all("HTTP status 403" in one.last_loss for one in held.health("bybit"))
+            )
+        )
+        assert all("next try in 600.0 s" in one.reason for one in held.health("bybit"))
+        await held.until(lambda: "HTTP status 403" in held.health("kraken")[0].last_loss)
+        assert all("next try in 600.0 s" not in one.reason for one in held.health("kraken"))
 
     held_trial(of)

@@ -11,6 +11,7 @@ from typing import Any
 import aiohttp
 import pytest
 
+from testnet.exchanges import gemini_old
 from testnet.exchanges.limits import Limit
 from testnet.exchanges.simulator import Simulation, simulated_exchanges
 from testnet.market import Market
@@ -539,7 +540,9 @@ def test_gemini_s_multi_market_data() -> None:
     talk("gemini", conversation, rate=4_000)
 
 
-def test_gemini_s_market_data_of_one_symbol() -> None:
+def test_gemini_s_market_data_of_one_symbol(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(gemini_old, "_HEARTBEAT_S", 0.3)
+
     async def conversation(client: Client) -> None:
         await client.connect("/v1/marketdata/btcusd?trades=true")
         trade = (await client.hear())["events"][0]
