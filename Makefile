@@ -1,7 +1,7 @@
 # Each target does all the set-up that it needs; `make help` lists them.
 .DEFAULT_GOAL := help
-.PHONY: help setup testnet test test-slow simulate mutants lint format bench bench-risk bench-gas bench-adapters model \
-	contracts contracts-check test-contracts verify-contracts check-deployment constraints clean
+.PHONY: help setup testnet test test-slow simulate mutants lint format bench bench-feeds bench-risk bench-gas \
+	bench-adapters model contracts contracts-check test-contracts verify-contracts check-deployment constraints clean
 
 bin := .venv/bin
 forge := cd contracts && node_modules/.bin/forge
@@ -55,6 +55,9 @@ format: setup  ## rewrite the code in the project's style
 
 bench: setup  ## measure rounds against the bare protocol, in one run
 	@$(bin)/python tests/bench/rounds.py $(ARGS)
+
+bench-feeds: setup  ## measure what becomes of 2,000 and 20,000 quotes a second
+	@$(bin)/python tests/bench/quotes.py $(ARGS)
 
 bench-risk: setup  ## measure false alarms and what is noticed how soon (ARGS="--quick --plot FILE")
 	@$(bin)/python tests/bench/risk.py $(ARGS)

@@ -151,21 +151,24 @@ class Connection:
             opening = await self._opening(session)
             self._tell(life, SourceState.CONNECTING, f"connecting to {self._endpoint.ws_url}")
             socket = await self._open(session, opening.ws_url)
-        except ConnectionLost as lost:
-            return lost
-        _LOG.info("%s: connected to %s", self._venue.name, self._endpoint.ws_url)
-        self._tell(life, SourceState.SUBSCRIBING, "connected, waiting for the first price")
-        try:
-            stream = self._intake.stream(self._symbols, overlaps=life.overlaps)
-            link = Link(socket, opening.ping_every_s, self._intake, stream, self._supervision)
-            life.link.set_result(link)
-            await link.run()
+            _LOG.info("%s: connected to %s", self._venue.name, self._endpoint.ws_url)
+            self._tell(life, SourceState.SUBSCRIBING, "connected, waiting for the first price")
+            return await self._linked(socket, opening, life)
         except ConnectionLost as lost:
             return lost
         except Exception as error:
             # A fault of ours in handling one venue must not take the other venues along.
             _LOG.exception("%s: unexpected fault", self._venue.name)
             return ConnectionLost(f"unexpected fault in this node: {told(repr(error))}")
+
+    async def _linked(
+        self, socket: "aiohttp.ClientWebSocketResponse[bool]", opening: Opening, life: _Life
+    ) -> NoReturn:
+        try:
+            stream = self._intake.stream(self._symbols, overlaps=life.overlaps)
+            link = Link(socket, opening.ping_every_s, self._intake, stream, self._supervision)
+            life.link.set_result(link)
+            await link.run()
         finally:
             await self._close(socket)
 

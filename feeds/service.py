@@ -21,6 +21,7 @@ from feeds.venue import VenueEndpoint
 from feeds.venues import VENUES
 
 _CLOCKS_MIN = 3
+_RECEIVE_BYTES = 128 * 1024
 _LOG = logging.getLogger(__name__)
 
 
@@ -107,6 +108,9 @@ class FeedService:
     def _socket(self, info: aiohttp.AddrInfoType) -> socket.socket:
         family, kind, protocol, *_ = info
         made = socket.socket(family, kind, protocol)
+        # Whoever falls behind should notice, and so should the exchange: what waits in a large
+        # buffer are old prices.
+        made.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, _RECEIVE_BYTES)
         self._on_socket(made)
         return made
 

@@ -97,12 +97,20 @@ class Source:
         self.poll_problem: str | None = None
 
     def is_repeated(self, price: Price) -> bool:
-        """Whether a price is the very one taken last, with the same sequence and time.
+        """Whether a price is the very one taken last: of the same time, or sequence without one.
 
         A new connection begins with the book as it stands: if it has not changed, that is no
-        news, and must not make an exchange that stands still look alive.
+        news, and must not make an exchange that stands still look alive. Its sequence may be new.
         """
-        return price == self.newest
+        newest = self.newest
+        return (
+            newest is not None
+            and price.bid == newest.bid
+            and price.ask == newest.ask
+            and price.last == newest.last
+            and price.exchange_time_ms == newest.exchange_time_ms
+            and (price.exchange_time_ms is not None or price.sequence == newest.sequence)
+        )
 
     def is_behind(self, price: Price) -> bool:
         """Whether a price of another connection, or of REST, was overtaken by the newest.

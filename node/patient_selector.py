@@ -5,7 +5,8 @@ What comes meanwhile costs one turn of the loop instead of many.
 To wake up for each of hundreds of quotes a second costs several times what the quotes themselves
 cost, and takes the interpreter from the consensus at moments of their own choosing. All but the
 newest of them matter little: they are read together, some milliseconds before the next observation
-is due, and else ten times a second. Other sockets and timers do not wait.
+is due, again every other millisecond until it is made or late, and else ten times a second. Other
+sockets and timers do not wait.
 """
 
 import selectors
@@ -21,6 +22,12 @@ PATIENCE_SECONDS: Final = 0.1
 LEAD_SECONDS: Final = 0.008
 """So long before an expected moment the sockets are read."""
 
+AGAIN_SECONDS: Final = 0.002
+"""How long a socket waits at most from then on, until as long after the moment."""
+
+BURST_SECONDS: Final = 0.004
+"""Sockets wait less than they may when what has gathered would take the loop longer than this."""
+
 
 class PatientSelector(selectors.BaseSelector):
     """Two epolls, the patient one of which is a file of the prompt one while its time has come."""
@@ -32,6 +39,9 @@ class PatientSelector(selectors.BaseSelector):
         self._armed = False
         self._due = 0.0
         self._expected = 0.0
+        self._read_at = 0.0
+        self._waited = 0.0
+        self._is_busy = False
 
     def expect(self, seconds: float) -> None:
         """Note in how many seconds news will be wanted; any thread may call."""
@@ -87,6 +97,9 @@ class PatientSelector(selectors.BaseSelector):
         """Return the files that are ready; wait for one, `timeout` seconds at most."""
         now = time.monotonic()
         deadline = None if timeout is None else now + timeout
+        if self._is_busy and timeout != 0:
+            self._is_busy = False
+            self._shorten_wait(now)
         while True:
             wait = None if deadline is None else max(0.0, deadline - now)
             if not self._armed and self._patient.get_map():
@@ -103,12 +116,23 @@ class PatientSelector(selectors.BaseSelector):
                 if len(others) < len(ready):
                     self._prompt.unregister(patient)
                     self._armed = False
+                    self._waited, self._read_at = now - self._read_at, now
+                    self._is_busy = True
                     self._due = now + PATIENCE_SECONDS
                     if now < self._expected < self._due:
                         self._due = self._expected
+                    elif self._expected <= now < self._expected + 2 * LEAD_SECONDS:
+                        self._due = now + AGAIN_SECONDS
                     return others + self._patient.select(0)
             if ready or (deadline is not None and deadline <= now):
                 return ready
+
+    def _shorten_wait(self, now: float) -> None:
+        """Let sockets wait less in a flood: what one wait gathers must not take long to handle."""
+        took = now - self._read_at
+        if took > BURST_SECONDS:
+            wait = max(AGAIN_SECONDS, self._waited * BURST_SECONDS / took)
+            self._due = min(self._due, now + wait)
 
     def close(self) -> None:
         """Close both epolls."""

@@ -111,7 +111,9 @@ class _Channels:
             raise ValueError(f"a frame of {len(content)} parts")
         symbol = self._symbols.get(_NUMBER.decode(content[0]))
         if symbol is None:
-            raise ValueError(f"a channel that was not announced: {told(content[0])}")
+            raise ValueError(
+                f"a channel that was not announced: {told(bytes(content[0]).decode())}"
+            )
         numbers = [_NUMBER.decode(part) for part in content[2:]]
         sequence = numbers[0] if numbers else None
         time_ms = numbers[1] if len(numbers) > 1 else None

@@ -27,6 +27,7 @@ from feeds.symbols import joined
 from feeds.venue import Liveness, Ping, Subscription, Venue, VenueEndpoint, stateless
 
 _CHANNEL = "order_book_"
+_DAY_S = 86_400
 
 
 class _Frame(Struct, frozen=True):
@@ -116,4 +117,6 @@ BITSTAMP = Venue(
         lambda symbols: get(f"/api/v2/ticker/{symbols[0]}/"), _read_rest, 0.5, time_step_ms=1000
     ),
     ping=Ping(10, lambda _count: '{"event":"bts:heartbeat"}'),
+    # A connection is said to last 90 days at most.
+    rotate_after_s=30 * _DAY_S,
 )

@@ -108,7 +108,7 @@ class _Counted:
             return (Refused(None, told(message.message)),)
         if message.timestamp is UNSET or message.sequence_num is UNSET:
             raise ValueError("a message without a time or number")
-        meaning = _meaning(message, unix_ms(message.timestamp))
+        meaning = _meaning(message, unix_ms(message.timestamp), message.sequence_num)
         expected, self._next = self._next, message.sequence_num + 1
         if expected not in (None, message.sequence_num):
             lost = f"message {message.sequence_num} came where {expected} was due"
@@ -116,7 +116,7 @@ class _Counted:
         return meaning
 
 
-def _meaning(message: _Message, time_ms: int) -> Sequence[Decoded]:
+def _meaning(message: _Message, time_ms: int, number: int) -> Sequence[Decoded]:
     match message.channel:
         case "ticker":
             return [
@@ -126,6 +126,7 @@ def _meaning(message: _Message, time_ms: int) -> Sequence[Decoded]:
                     ask=scaled_text(ticker.best_ask),
                     last=last_text(ticker.price),
                     exchange_time_ms=time_ms,
+                    sequence=number,
                 )
                 for event in message.events
                 for ticker in event.tickers

@@ -28,6 +28,8 @@ from feeds.symbols import separated
 from feeds.venue import Liveness, Ping, Subscription, Venue, VenueEndpoint, stateless
 
 _CHANNEL = "spot.book_ticker"
+# Not asked for, but read: recorded sessions may hold it, and REST answers in the same words.
+_TICKERS = "spot.tickers"
 
 
 class _Error(Struct, frozen=True):
@@ -51,7 +53,7 @@ class _BookTicker(Struct, frozen=True):
     a: str
 
 
-class _RestTicker(Struct, frozen=True):
+class _Ticker(Struct, frozen=True):
     currency_pair: str
     highest_bid: str
     lowest_ask: str
@@ -60,7 +62,8 @@ class _RestTicker(Struct, frozen=True):
 
 _FRAME = Decoder(_Frame)
 _BOOK_TICKER = Decoder(_BookTicker)
-_REST_TICKERS = Decoder(list[_RestTicker])
+_TICKER = Decoder(_Ticker)
+_TICKER_LIST = Decoder(list[_Ticker])
 
 
 def _unix_s() -> int:
@@ -93,6 +96,8 @@ def _read(frame: str) -> Sequence[Decoded]:
         return (Refused(key, told(received.error.message)),)
     if received.channel == "spot.pong":
         return (ALIVE if received.time_ms is None else Alive(received.time_ms),)
+    if received.channel == _TICKERS and received.event == "update":
+        return (_ticker_price(_TICKER.decode(received.result), received.time_ms),)
     if received.channel != _CHANNEL:
         raise ValueError(f"a channel that nobody asked for: {told(received.channel)}")
     match received.event:
@@ -112,16 +117,18 @@ def _read(frame: str) -> Sequence[Decoded]:
             raise ValueError(f"neither an update nor an answer: {told(received.event)}")
 
 
+def _ticker_price(ticker: _Ticker, time_ms: int | None) -> Price:
+    return Price(
+        symbol=ticker.currency_pair,
+        bid=scaled_text(ticker.highest_bid),
+        ask=scaled_text(ticker.lowest_ask),
+        last=last_text(ticker.last),
+        exchange_time_ms=time_ms,
+    )
+
+
 def _read_rest(body: bytes, _symbols: Sequence[str]) -> Sequence[Price]:
-    return [
-        Price(
-            symbol=ticker.currency_pair,
-            bid=scaled_text(ticker.highest_bid),
-            ask=scaled_text(ticker.lowest_ask),
-            last=last_text(ticker.last),
-        )
-        for ticker in _REST_TICKERS.decode(body)
-    ]
+    return [_ticker_price(ticker, None) for ticker in _TICKER_LIST.decode(body)]
 
 
 GATE = Venue(

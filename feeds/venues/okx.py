@@ -8,11 +8,12 @@ notice with code 64008.
 import re
 from collections.abc import Sequence
 
-from msgspec import Struct
+from msgspec import Raw, Struct
 from msgspec.json import Decoder, encode
 
 from feeds.frames import (
     ALIVE,
+    NULL,
     Acknowledged,
     Decoded,
     Price,
@@ -38,6 +39,8 @@ from feeds.venue import (
 )
 
 _CHANNEL = "bbo-tbt"
+# Not asked for, but read: recorded sessions may hold it, and REST answers in the same words.
+_TICKERS = "tickers"
 _CODE_SERVICE_UPGRADE = "64008"
 _REFUSED_INSTRUMENT = re.compile(r"instId:([A-Z0-9]{1,12}-[A-Z0-9]{1,12})\b")
 
@@ -57,12 +60,12 @@ class _Top(Struct, frozen=True):
 class _Frame(Struct, frozen=True):
     event: str = ""
     arg: _Argument | None = None
-    data: list[_Top] | None = None
+    data: Raw = NULL
     code: str = ""
     msg: str = ""
 
 
-class _RestTicker(Struct, frozen=True):
+class _Ticker(Struct, frozen=True):
     instId: str
     bidPx: str
     askPx: str
@@ -73,10 +76,12 @@ class _RestTicker(Struct, frozen=True):
 class _RestAnswer(Struct, frozen=True):
     code: str
     msg: str = ""
-    data: list[_RestTicker] = []
+    data: list[_Ticker] = []
 
 
 _FRAME = Decoder(_Frame)
+_TOP_LIST = Decoder(list[_Top])
+_TICKER_LIST = Decoder(list[_Ticker])
 _REST_ANSWER = Decoder(_RestAnswer)
 
 
@@ -91,9 +96,11 @@ def _read(frame: str) -> Sequence[Decoded]:
         return (ALIVE,)
     received = _FRAME.decode(frame)
     match received.event:
-        case "" if received.arg is not None and received.data is not None:
+        case "" if received.arg is not None:
+            if received.arg.channel == _TICKERS:
+                return [_ticker_price(ticker) for ticker in _TICKER_LIST.decode(received.data)]
             if received.arg.channel != _CHANNEL:
-                raise ValueError(f"data of a channel nobody asked for: {told(received.arg)}")
+                raise ValueError(f"data of a channel that is not read: {told(received.arg)}")
             return [
                 Price(
                     symbol=received.arg.instId,
@@ -102,7 +109,7 @@ def _read(frame: str) -> Sequence[Decoded]:
                     exchange_time_ms=whole_text(top.ts),
                     sequence=top.seqId,
                 )
-                for top in received.data
+                for top in _TOP_LIST.decode(received.data)
             ]
         case "":
             raise ValueError("neither data nor an event")
@@ -117,20 +124,21 @@ def _read(frame: str) -> Sequence[Decoded]:
             return (ALIVE,)
 
 
+def _ticker_price(ticker: _Ticker) -> Price:
+    return Price(
+        symbol=ticker.instId,
+        bid=scaled_text(ticker.bidPx),
+        ask=scaled_text(ticker.askPx),
+        last=last_text(ticker.last),
+        exchange_time_ms=whole_text(ticker.ts),
+    )
+
+
 def _read_rest(body: bytes, _symbols: Sequence[str]) -> Sequence[Price]:
     answer = _REST_ANSWER.decode(body)
     if answer.code != "0":
         raise ValueError(f"the exchange says {told(f'{answer.code} {answer.msg}')}")
-    return [
-        Price(
-            symbol=ticker.instId,
-            bid=scaled_text(ticker.bidPx),
-            ask=scaled_text(ticker.askPx),
-            last=last_text(ticker.last),
-            exchange_time_ms=whole_text(ticker.ts),
-        )
-        for ticker in answer.data
-    ]
+    return [_ticker_price(ticker) for ticker in answer.data]
 
 
 OKX = Venue(

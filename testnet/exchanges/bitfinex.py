@@ -17,7 +17,6 @@ from testnet.exchanges.server import Json, Topic, Venue, encode, json_response, 
 from testnet.exchanges.session import Session
 from testnet.market import Market
 
-_CHANNELS_MAX = 30
 _INVALID, _DUPLICATE, _LIMIT = 10300, 10301, 10305
 _NOT_SUBSCRIBED, _UNKNOWN_EVENT, _UNKNOWN_PAIR = 10400, 10000, 10020
 _TIMESTAMP, _SEQ_ALL = 32_768, 65_536
@@ -54,6 +53,7 @@ class Bitfinex(Venue):
     def __init__(self, market: Market, updates_per_s: float) -> None:
         super().__init__(market, updates_per_s)
         self.heartbeat_s = 15.0
+        self.channels_max = 30
         self._numbers: dict[Session, _Numbers] = {}
         self._channels_total = 0
 
@@ -155,7 +155,7 @@ class Bitfinex(Venue):
         topic = (channel, symbol)
         if topic in numbers.channels:
             return (_error(_DUPLICATE, "subscribe: dup", **named),)
-        if len(numbers.channels) >= _CHANNELS_MAX:
+        if len(numbers.channels) >= self.channels_max:
             return (_error(_LIMIT, "limit: open channels", **named),)
         self._channels_total += 1
         numbers.channels[topic] = 100 + self._channels_total

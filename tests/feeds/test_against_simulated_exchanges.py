@@ -11,6 +11,7 @@ import aiohttp
 import pytest
 
 from aggregation.quote import RawQuote
+from aggregation.table import FeedTable
 from feeds.backoff import Backoff
 from feeds.catalogue import load_catalogue
 from feeds.service import FeedService
@@ -33,7 +34,7 @@ TELL_THE_BOOK_AT_ONCE = (
 """A new subscription begins with the book at these."""
 
 TELL_NO_TIME = ("binance", "bitfinex")
-TELL_NO_SEQUENCE = ("kraken", "bitstamp", "coinbase_advanced", "bitfinex", "cryptocom")
+TELL_NO_SEQUENCE = ("kraken", "bitstamp", "bitfinex", "cryptocom")
 
 KEYS = {source.key for feed in load_catalogue().feeds for source in feed.sources}
 
@@ -75,17 +76,22 @@ async def until(condition: Callable[[], bool]) -> None:
 
 
 @asynccontextmanager
-async def trial() -> AsyncIterator[tuple[Trial, FeedService]]:
+async def trial(
+    table: FeedTable | None = None, *, without_ws: bool = False
+) -> AsyncIterator[tuple[Trial, FeedService]]:
     market = Market(seed=3, origin_ms=time.time_ns() // 1_000_000)
     async with simulated_exchanges(market) as simulation:
         held = Trial(market, simulation)
         endpoints = {
-            name: VenueEndpoint(endpoint.ws_url, endpoint.rest_url)
+            # Nobody listens on port 1.
+            name: VenueEndpoint(
+                "ws://127.0.0.1:1/" if without_ws else endpoint.ws_url, endpoint.rest_url
+            )
             for name, endpoint in simulation.endpoints.items()
         }
-        limits = Limits(backoff=Backoff(0.2, 0.4))
+        limits = Limits(backoff=Backoff(0.2, 0.4), poll_first_s=0)
         supervision = Supervision(limits, rng=Random(2))
-        service = FeedService(load_catalogue(), endpoints, held.sink, supervision)
+        service = FeedService(table or load_catalogue(), endpoints, held.sink, supervision)
         task = asyncio.create_task(service.run())
         try:
             yield held, service
@@ -110,6 +116,27 @@ def test_every_source_of_the_catalogue_delivers_near_the_market_s_middle() -> No
                 assert (quote.exchange_time_ms is None) == (venue in TELL_NO_TIME)
                 assert (quote.last is not None) == venue.startswith("coinbase")
                 assert (quote.sequence is None) == (venue in TELL_NO_SEQUENCE)
+
+    asyncio.run(main())
+
+
+def test_without_websockets_every_source_is_polled_and_stays_near_the_market() -> None:
+    async def main() -> None:
+        # A few feeds: at the limits of the exchanges, all would take a while.
+        some = ("BTC/USD", "USDT/USD", "USDC/USD")
+        table = FeedTable(tuple(feed for feed in load_catalogue().feeds if feed.pair in some))
+        keys = {source.key for feed in table.feeds for source in feed.sources}
+        async with trial(table, without_ws=True) as (held, service):
+            # This one says by REST where its WebSocket is, so that it cannot be led astray here.
+            polled = {key for key in keys if key[0] != "kucoin"}
+            await until(lambda: set(held.quotes) >= polled)
+            assert max(held.errors_ppm.values()) < NEAR_PPM, held.errors_ppm
+            for health in service.health():
+                if health.venue != "kucoin":
+                    assert health.polled == health.quotes > 0
+                    assert "cannot connect to ws://127.0.0.1:1/" in health.last_loss
+                    assert health.state in (SourceState.POLLED, SourceState.WAITING)
+            assert all(quote.last is None for quote in held.quotes.values())
 
     asyncio.run(main())
 

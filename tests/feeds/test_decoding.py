@@ -127,6 +127,7 @@ TABLE: list[tuple[str, str | bytes, list[Decoded]]] = [
                 ask=6331887 * UNIT // 100,
                 last=6332073 * UNIT // 100,
                 exchange_time_ms=1786562853829,
+                sequence=2,
             )
         ],
     ),
@@ -234,6 +235,21 @@ TABLE: list[tuple[str, str | bytes, list[Decoded]]] = [
         "kucoin",
         '{"id":"2","type":"error","code":404,"data":"topic /market/x is not found"}',
         [Refused("2", "404 topic /market/x is not found")],
+    ),
+    (
+        "gate",
+        '{"time":1786539989,"time_ms":1786539989549,"channel":"spot.tickers","event":"update",'
+        '"result":{"currency_pair":"BTC_USDT","last":"64043.9","lowest_ask":"64043.9",'
+        '"highest_bid":"64043.8","base_volume":"5291.366688"}}',
+        [
+            Price(
+                "BTC_USDT",
+                bid=640438 * UNIT // 10,
+                ask=640439 * UNIT // 10,
+                last=640439 * UNIT // 10,
+                exchange_time_ms=1786539989549,
+            )
+        ],
     ),
     (
         "gate",
@@ -563,6 +579,21 @@ TABLE: list[tuple[str, str | bytes, list[Decoded]]] = [
         '{"arg":{"channel":"bbo-tbt","instId":"BTC-USDT"},'
         '"data":[{"asks":[["5","1","0","1"]],"bids":[],"ts":"7","seqId":8}]}',
         [Price("BTC-USDT", bid=0, ask=5 * UNIT, exchange_time_ms=7, sequence=8)],
+    ),
+    (
+        "okx",
+        '{"arg":{"channel":"tickers","instId":"BTC-USDT"},"data":[{"instType":"SPOT","instId":'
+        '"BTC-USDT","last":"63707.3","lastSz":"0.00164251","askPx":"63707.3","bidPx":"63707.2",'
+        '"ts":"1786613174873"}]}',
+        [
+            Price(
+                "BTC-USDT",
+                bid=637072 * UNIT // 10,
+                ask=637073 * UNIT // 10,
+                last=637073 * UNIT // 10,
+                exchange_time_ms=1786613174873,
+            )
+        ],
     ),
     ("okx", "pong", [ALIVE]),
     (

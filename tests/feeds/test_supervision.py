@@ -908,6 +908,47 @@ def test_a_fault_of_ours_costs_a_connection_and_no_more(caplog: pytest.LogCaptur
         lost_for(venue, script, "unexpected fault in this node: KeyError")
 
 
+def test_a_fault_of_ours_before_the_connection_costs_no_more(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    def faulty(_body: bytes, _connection_id: str) -> Opening:
+        raise KeyError("a mistake in reading where to connect")
+
+    async def script(_socket: Socket, _number: int) -> None:
+        raise AssertionError
+
+    venue = replace(binance(), bootstrap=Bootstrap(Request("/bullet", "POST"), faulty))
+
+    async def main() -> None:
+        exchange = Exchange(script)
+        async with (
+            bootstrapping(lambda url: url, exchange) as url,
+            supervised(venue, url) as watched,
+        ):
+            await watched.until_reason("unexpected fault in this node: KeyError")
+            await watched.until(lambda: watched.health.reconnects >= 2)
+
+    with recorded_errors(caplog):
+        run(main())
+
+
+def test_an_exchange_under_maintenance_is_left_for_a_while() -> None:
+    async def script(socket: Socket, _number: int) -> None:
+        await socket.receive()
+        await socket.send_str('{"channel":"status","data":[{"system":"maintenance"}]}')
+
+    async def main() -> None:
+        exchange = Exchange(script)
+        async with (
+            serving(exchange.handle) as url,
+            supervised(KRAKEN, url, pairs=BTC_USD) as watched,
+        ):
+            health = await watched.until_reason("closed by the exchange")
+            assert health.reason.endswith("next try in 5.0 s")
+
+    run(main())
+
+
 def test_an_exchange_that_ignores_the_close_and_goes_on_sending_is_left() -> None:
     async def script(socket: Socket, _number: int) -> None:
         await accept(socket)

@@ -3,6 +3,7 @@
 import asyncio
 import selectors
 import socket
+import time
 from collections.abc import Iterator
 
 import pytest
@@ -70,6 +71,43 @@ def test_patient_sockets_are_read_before_an_expected_moment(
     exchange.send(b"1")
     assert names(selector.select(30)) == ["quotes"]
     assert names(selector.select(30)) == ["quotes"], "it was not read yet"
+
+
+def test_until_the_expected_moment_they_are_read_again_and_again(
+    selector: PatientSelector,
+    pairs: list[tuple[socket.socket, socket.socket]],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(patient_selector, "PATIENCE_SECONDS", 3600.0)
+    monkeypatch.setattr(patient_selector, "LEAD_SECONDS", 3600.0)
+    (quotes, exchange), *_ = pairs
+    selector.mark(quotes)
+    selector.register(quotes, READ, "quotes")
+    selector.expect(1800)
+    for _ in range(3):
+        exchange.send(b"1")
+        assert names(selector.select(30)) == ["quotes"]
+        quotes.recv(1)
+
+
+def test_in_a_flood_sockets_wait_less(
+    selector: PatientSelector,
+    pairs: list[tuple[socket.socket, socket.socket]],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    (quotes, exchange), *_ = pairs
+    selector.mark(quotes)
+    selector.register(quotes, READ, "quotes")
+    monkeypatch.setattr(patient_selector, "PATIENCE_SECONDS", 0.01)
+    exchange.send(b"12")
+    assert names(selector.select(30)) == ["quotes"]
+    quotes.recv(1)
+    monkeypatch.setattr(patient_selector, "PATIENCE_SECONDS", 3600.0)
+    assert names(selector.select(30)) == ["quotes"]
+    assert selector.select(0) == []
+    # What has gathered takes the loop long.
+    time.sleep(0.05)
+    assert names(selector.select(30)) == ["quotes"]
 
 
 def test_a_number_that_another_file_has_by_now_is_not_patient(selector: PatientSelector) -> None:
