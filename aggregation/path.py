@@ -46,8 +46,8 @@ class PricePath:
 def next_path(before: PricePath | None, price: int, now_ns: int, spec: AlarmSpec) -> PricePath:
     """Return the path with a price (positive, in any unit) added; at most one a sample time.
 
-    Between samples, and with a clock that goes backwards, the path is as it was. A price that stands
-    still is sampled less often: its next return counts over the whole time.
+    Between samples, and with a clock that goes backwards, the path is as it was. A price that
+    stands still is sampled less often: its next return counts over the whole time.
     """
     if before is None:
         variance = spec.sigma_floor_ppb * spec.sigma_floor_ppb

@@ -5,8 +5,8 @@
     make bench-risk ARGS="--quick"                    a tenth of it
 
 The whole month is watched every twenty seconds by one member, and half a day of it, in hours
-spread over the month, every second by four. Each injection is tried at several minutes of the month, with a
-round each 250 ms by four members: at one venue, and as a move of the whole market.
+spread over the month, every second by four. Each injection is tried at several minutes of the
+month, with a round each 250 ms by four members: at one venue, and as a move of the whole market.
 """
 
 import argparse
