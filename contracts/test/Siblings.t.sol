@@ -39,7 +39,7 @@ contract SiblingsTest is OracleTest {
     function testFuzz_of_one_time_there_is_one_answer(uint256 seed) external {
         for (uint256 i; i < 14; ++i) {
             uint256 random = uint256(keccak256(abi.encode(seed, i)));
-            _do(random % 5, _reports[(random >> 8) % 6], uint16((random >> 16) % FEEDS));
+            _do(random % 4, _reports[(random >> 8) % 6], uint16((random >> 16) % FEEDS));
             _look();
         }
     }
@@ -91,7 +91,7 @@ contract SiblingsTest is OracleTest {
         check(!_prove(_reports[0], 2), "proven");
     }
 
-    /// 0 push, 1 post, 2 prove, 3 update, 4 use with nothing new, which must not change anything.
+    /// 0 push, 1 post, 2 prove, 3 update.
     function _do(uint256 what, Report memory r, uint16 feed) private {
         if (what == 0) _oracle.push(certificateOf(r), r.words);
         if (what == 1) _oracle.post(certificateOf(r), r.feedRoot);
