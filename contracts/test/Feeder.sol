@@ -232,7 +232,8 @@ contract Feeder is OracleTest {
         if (fault == 5) terms.signers = _fewer(sitting.n(), _random(seed, "signers"));
         bytes32 digest = Spec.handover(
             domainOf(_genesis, sitting, model.epoch()),
-            nextEpoch,
+            // Also where an epoch is skipped: that the two do not fit together is for the Oracle to see.
+            model.epoch() + 1,
             nextDomain,
             terms.decidingId,
             terms.decidedAt

@@ -37,8 +37,6 @@ abstract contract FeedAdapter {
 
     /// More would not fit the powers of ten below.
     uint256 internal constant DECIMALS_MAX = 18;
-    /// Prices that are read take so much at most, so that with a power of ten they fit.
-    uint256 internal constant PRICE_MAX = type(uint96).max;
 
     /// The feed's decimals, which never change.
     uint8 internal immutable _feedDecimals;
