@@ -16,6 +16,9 @@ from aggregation.alarm import Alarm
 from aggregation.feed import AlarmSpec
 from aggregation.volatility import ELAPSED_MAX_MS, PPB, VARIANCE_MAX, decay, next_variance
 
+STILL_SAMPLES = 4
+"""A price that stands still is sampled only once in so many sample times."""
+
 _NS_OF_MS = 1_000_000
 _ONE_BITS = 64
 _MILLI = 1_000
@@ -43,13 +46,17 @@ class PricePath:
 def next_path(before: PricePath | None, price: int, now_ns: int, spec: AlarmSpec) -> PricePath:
     """Return the path with a price (positive, in any unit) added; at most one a sample time.
 
-    Between samples, and with a clock that goes backwards, the path is as it was.
+    Between samples, and with a clock that goes backwards, the path is as it was. A price that
+    stands still is sampled less often: its next return counts over the whole time.
     """
     if before is None:
         variance = spec.sigma_floor_ppb * spec.sigma_floor_ppb
         return PricePath(now_ns, price, variance, variance)
     elapsed_ms = (now_ns - before.sampled_ns) // _NS_OF_MS
     if elapsed_ms < spec.sample_ms:
+        return before
+    if price == before.price and not before.raised and elapsed_ms < STILL_SAMPLES * spec.sample_ms:
+        # Nothing to tell; of a thousand feeds most stand still for a second.
         return before
     elapsed_ms = min(elapsed_ms, ELAPSED_MAX_MS)
     move_ppb = (price - before.price) * PPB // before.price

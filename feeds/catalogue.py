@@ -14,7 +14,7 @@ import msgspec
 
 from aggregation.feed import AlarmSpec, BreakerSpec, FeedSpec, SourceSpec
 from aggregation.table import FeedTable
-from feeds.venues import VENUES
+from feeds.venues import VENUES, find_venue
 
 DEFAULT_PATH = Path(__file__).with_name("catalogue.toml")
 _BYTES_MAX = 4 * 1024 * 1024
@@ -71,7 +71,7 @@ def _name_houses(rows: object, counts_as: object, origin: str) -> None:
         raise ValueError(f'{origin}: [counts_as] holds lines such as venue = "other_venue"')
     for venue, house in counts_as.items():
         for name in (venue, house):
-            if name not in VENUES:
+            if find_venue(name) is None:
                 raise ValueError(
                     f"{origin}: [counts_as] names the unknown venue {name[:40]!r}; use one of "
                     f"{', '.join(VENUES)}"
@@ -111,7 +111,7 @@ def _feed(row: object, place: str) -> FeedSpec:
             f"{place}: {error}; {DEFAULT_PATH.name} explains and shows every entry"
         ) from None
     for spec in feed.sources:
-        if spec.venue not in VENUES:
+        if find_venue(spec.venue) is None:
             raise ValueError(
                 f"{place}: unknown venue {spec.venue[:40]!r}; use one of {', '.join(VENUES)}"
             )

@@ -10,6 +10,8 @@ import aiohttp
 
 from aggregation.quote import RawQuote
 from aggregation.table import FeedTable
+from feeds.ccxt_poller import CcxtPoller
+from feeds.ccxt_venue import PREFIX
 from feeds.connect_budget import ConnectBudget
 from feeds.connection import Connection
 from feeds.frozen import FrozenWatch
@@ -17,8 +19,8 @@ from feeds.intake import Intake
 from feeds.polling import Poller
 from feeds.source import Sink, Source, SourceHealth, SourceKey
 from feeds.supervision import Supervision
-from feeds.venue import VenueEndpoint
-from feeds.venues import VENUES
+from feeds.venue import Venue, VenueEndpoint
+from feeds.venues import VENUES, find_venue
 
 _CLOCKS_MIN = 3
 _RECEIVE_BYTES = 128 * 1024
@@ -45,16 +47,15 @@ class FeedService:
         self._sink = sink
         self._on_socket = on_socket
         self._supervision = supervision or Supervision()
-        unknown = sorted(set(endpoints) - set(VENUES))
+        unknown = sorted(name for name in endpoints if find_venue(name) is None)
         if unknown:
             raise ValueError(
                 f"endpoint for unknown venue {unknown[0]!r}: known are {', '.join(VENUES)}"
             )
         self._intakes: list[Intake] = []
         self._connections: list[Connection] = []
-        self._pollers: list[Poller] = []
-        for name, sources in _sources_by_venue(table).items():
-            venue = VENUES[name]
+        self._pollers: list[Poller | CcxtPoller] = []
+        for name, (venue, sources) in _sources_by_venue(table).items():
             intake = Intake(venue, sources, self._deliver, withdraw, self._supervision)
             self._intakes.append(intake)
             self._attend(intake, endpoints.get(name, venue.endpoint))
@@ -65,6 +66,9 @@ class FeedService:
     def _attend(self, intake: Intake, endpoint: VenueEndpoint) -> None:
         """Make a venue's connections, as many as it needs for all its sources, and its poller."""
         venue, symbols = intake.venue, list(intake.sources)
+        if venue.name.startswith(PREFIX):
+            self._pollers.append(CcxtPoller(endpoint.rest_url, intake, self._supervision))
+            return
         budget = ConnectBudget(venue.connect_limit)
         for first in range(0, len(symbols), venue.pairs_per_connection):
             carried = symbols[first : first + venue.pairs_per_connection]
@@ -137,17 +141,18 @@ class FeedService:
             _LOG.exception("the taker of quotes failed; a quote of %s is lost", quote.venue)
 
 
-def _sources_by_venue(table: FeedTable) -> dict[str, list[Source]]:
+def _sources_by_venue(table: FeedTable) -> dict[str, tuple[Venue, list[Source]]]:
     """Return one record per (venue, pair), with the most generous age limit of its users."""
     ages_ms: dict[SourceKey, int] = {}
     for feed in table.feeds:
         for spec in feed.sources:
             key = (spec.venue, spec.base, spec.quote)
             ages_ms[key] = max(spec.max_age_ms, ages_ms.get(key, 0))
-    by_venue: dict[str, list[Source]] = {}
+    by_venue: dict[str, tuple[Venue, list[Source]]] = {}
     for (name, base, quote), age_ms in sorted(ages_ms.items()):
-        venue = VENUES.get(name)
+        venue = find_venue(name)
         if venue is None:
             raise ValueError(f"{base}/{quote} at {name!r}: known venues are {', '.join(VENUES)}")
-        by_venue.setdefault(name, []).append(Source(base, quote, venue.symbol(base, quote), age_ms))
+        _, sources = by_venue.setdefault(name, (venue, []))
+        sources.append(Source(base, quote, venue.symbol(base, quote), age_ms))
     return by_venue

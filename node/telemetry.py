@@ -33,11 +33,15 @@ from node.api.view import (
 from node.epoch_state import agreed_in
 from node.evidence_book import Offence
 from node.fairness.accounts import Alarm, FairnessAccounts, describe
+from node.incidents import Incident, IncidentLog
 from node.metrics import Metrics
 from node.observer import Observer
+from node.participation import Participation
 from node.payload import decode_body, decode_payload, is_priced
+from node.price_history import PriceHistory
 from node.report import Report, answers_of, encode_report
 from node.running_epoch import RunningEpoch
+from node.runtime import wall_clock_ms
 from node.store import Archivist, Store, StoredReport
 
 LATENCIES_KEPT = 1024
@@ -97,6 +101,10 @@ class Telemetry:
         self._archivist = Archivist(store)
         self._metrics = metrics
         self._on_report = on_report
+        self._incidents = IncidentLog()
+        self._told_of_feeds = False
+        """Whether statuses are known: that feeds are live when the process begins is no news."""
+        self._history = PriceHistory()
         self.begin(epoch, identity)
         self._entered_ns = time.monotonic_ns()
         self._height = height
@@ -121,6 +129,7 @@ class Telemetry:
         self._state: AgreedState | None = epoch.genesis if epoch.context.epoch else None
         self._observers: tuple[tuple[str, ...], ...] = ()
         self._alarms: dict[int, frozenset[FeedAlarm]] = {}
+        self._participation = Participation(self._names)
         self.invalid_messages = dict.fromkeys(range(epoch.context.n), 0)
         """Broken rules by member."""
         context = epoch.context
@@ -207,9 +216,9 @@ class Telemetry:
         if latency_ns is not None:
             self._round.add(latency_ns)
             self._metrics.observation_to_certificate.observe(latency_ns / 1e9)
-        signers = tuple(self._names[signer] for signer in signers_of(qc.bitmap))
-        for name in signers:
-            self._metrics.signed.labels(name).inc()
+        signers = signers_of(qc.bitmap)
+        for signer in signers:
+            self._metrics.signed.labels(self._names[signer]).inc()
         if not is_priced(block):
             return
         header = block.header
@@ -222,6 +231,14 @@ class Telemetry:
             )
             self._note_answers(agreed)
             self._observers = self._priced_by(block)
+            self._history.agreed(agreed)
+            self._participation.certified(
+                header.view,
+                header.observed_at_ms,
+                self._context.leader(header.view),
+                signers,
+                [observed.member for observed in decode_payload(block.payload)],
+            )
             self._on_report(report, self._latest, agreed)
 
     def _archive(
@@ -283,7 +300,17 @@ class Telemetry:
         shown = describe(alarm, self._names, [feed for feed, _ in self._feeds])
         fields = {"leader": shown.leader, "member": shown.member, "feed": shown.feed}
         told = {name: value for name, value in (*fields.items(), ("side", shown.side)) if value}
-        if event == "fairness.ended":
+        ended = event == "fairness.ended"
+        self._incidents.add(
+            Incident(
+                wall_clock_ms(),
+                "fairness_ended" if ended else "fairness_alarm",
+                alarm=alarm.kind,
+                text=shown.text,
+                **fields,
+            )
+        )
+        if ended:
             _log.info(event, alarm=alarm.kind, **told)
         else:
             _log.warning(event, **told, text=shown.text)
@@ -318,6 +345,18 @@ class Telemetry:
                 status, cause = now.status.name.lower(), now.cause.name.lower()
                 _log.info("feed.status", feed=feed, status=status, cause=cause)
                 self._metrics.feed_status_changes.labels(feed, status, cause).inc()
+                if self._told_of_feeds or now.status is not Status.LIVE:
+                    self._incidents.add(
+                        Incident(
+                            state.observed_at_ms,
+                            "feed_status",
+                            feed=feed,
+                            before=was.status.name.lower() if self._told_of_feeds else "",
+                            status=status,
+                            cause=cause,
+                        )
+                    )
+        self._told_of_feeds = True
 
     def _priced_by(self, block: Block) -> tuple[tuple[str, ...], ...]:
         observations = [
@@ -391,6 +430,11 @@ class Telemetry:
             not_ready=tuple(not_ready),
             warnings=tuple(warnings),
             fairness=self._fairness.view(self._names, [feed for feed, _ in self._feeds]),
+            incidents=self._incidents.newest,
+            participation=self._participation.view(),
+            history=self._history.points,
+            feed_table=self._network.table,
+            own_prices=tuple(self._observer.prices),
             **parts,  # type: ignore[arg-type]
         )
 

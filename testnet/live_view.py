@@ -2,6 +2,7 @@
 
 import sys
 import time
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any, TextIO
@@ -17,6 +18,7 @@ from testnet.developer import instructions
 
 _LINE_EVERY_S = 5.0
 _FAULTS_SHOWN = 3
+_FEEDS_IN_A_LINE = 4
 _STATUS_STYLES = {
     "live": "green",
     "carried": "cyan",
@@ -80,9 +82,14 @@ class _Lines:
 
 
 def _line(snapshot: Snapshot) -> str:
+    every = _feeds(snapshot)
     feeds = [
-        f"{feed['feed']} {_short(feed['price'])} {feed['status']}" for feed in _feeds(snapshot)
+        f"{feed['feed']} {_short(feed['price'])} {feed['status']}"
+        for feed in every[:_FEEDS_IN_A_LINE]
     ]
+    if others := every[_FEEDS_IN_A_LINE:]:
+        counted = Counter(feed["status"] for feed in others)
+        feeds.append("and " + ", ".join(f"{count} {name}" for name, count in counted.items()))
     views = [str((node.status or {}).get("view", node.doing)) for node in snapshot.nodes]
     pushes = len(snapshot.chain.pushes) if snapshot.chain is not None else 0
     return f"{', '.join(feeds)} | views {' '.join(views)} | {pushes} updates on chain"
@@ -136,6 +143,7 @@ def _feed_table(snapshot: Snapshot) -> Table:
     for name in ("price", "± ppm", "age", "signers", "sources", "on chain", "age"):
         table.add_column(name, justify="right", no_wrap=True)
     table.add_column("status", no_wrap=True)
+    table.add_column("this node warns", overflow="ellipsis", no_wrap=True)
     members = len(snapshot.nodes)
     answers = snapshot.chain.answers if snapshot.chain is not None else ()
     for feed in _feeds(snapshot):
@@ -154,6 +162,7 @@ def _feed_table(snapshot: Snapshot) -> Table:
             on_chain,
             on_chain_age,
             Text(feed["status"], style=_STATUS_STYLES.get(feed["status"], "")),
+            Text("; ".join((*feed["alarms"], *feed["apart"])), style="yellow"),
         )
     return table
 

@@ -2,6 +2,7 @@
 pragma solidity ^0.8.20;
 
 import {IOracle} from "./IOracle.sol";
+import {Roots} from "./libraries/Roots.sol";
 
 /// @title A second look at jumps
 /// @notice Stands between one feed and whoever opts in. A price that lies further from the last accepted
@@ -148,7 +149,7 @@ contract Guard {
     function boundPpm(Seen memory from, Seen memory to) public view returns (uint256) {
         uint256 elapsed = to.observedAt > from.observedAt ? to.observedAt - from.observedAt : 0;
         // rate · √(ms / 1000) = √(rate² · ms / 1000)
-        return floorPpm + _sqrtDown(uint256(ratePpm) * ratePpm * elapsed / 1000);
+        return floorPpm + Roots.sqrtDown(uint256(ratePpm) * ratePpm * elapsed / 1000);
     }
 
     /// Returns whether a price lies within the bound of an accepted one. Without one none does.
@@ -175,18 +176,5 @@ contract Guard {
         if (status == CARRIED || seen.observedAt <= jump.observedAt) return false;
         bool waits = jump.price != 0 && seen.observedAt - jump.observedAt < confirmAfter;
         return !(waits && _isWithin(jump, seen));
-    }
-
-    /// Returns the square root, rounded down.
-    function _sqrtDown(uint256 x) private pure returns (uint256 root) {
-        if (x == 0) return 0;
-        // Newton's method from above, from a power of two that is not less than the root.
-        root = 1;
-        for (uint256 rest = x; rest != 0; rest >>= 2) root <<= 1;
-        while (true) {
-            uint256 next = (root + x / root) >> 1;
-            if (next >= root) return root;
-            root = next;
-        }
     }
 }

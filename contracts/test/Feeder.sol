@@ -203,7 +203,7 @@ contract Feeder is OracleTest {
         // Most transactions belong to an epoch's middle.
         if (seed % 4 != 0) return;
         Signers sitting = _committees[model.epoch()];
-        uint256 fault = _random(seed, "fault") % 24;
+        uint256 fault = faultOfHandover(seed);
         uint256 n = 1 + _random(seed, "n") % 5;
         uint256 feeds = model.feeds() + _random(seed, "feeds") % 3;
         uint64 validUntil = sitting.validUntil() + DAY;
@@ -259,6 +259,11 @@ contract Feeder is OracleTest {
         // O3 of handovers: once more does nothing.
         output = _call(abi.encodeCall(IOracle.handover, (nextEpoch, configuration, terms)), RETURNS);
         check(!abi.decode(output, (bool)), "handover: twice");
+    }
+
+    /// What is wrong with the handover of a seed: one of eleven things, or nothing.
+    function faultOfHandover(uint256 seed) public pure returns (uint256) {
+        return _random(seed, "fault") % 24;
     }
 
     // What it builds on.

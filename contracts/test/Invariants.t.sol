@@ -82,6 +82,17 @@ contract InvariantsTest {
         for (uint256 seed = 5000; _feeder.accepted("use") == 0; ++seed) _feeder.useTwice(seed);
     }
 
+    /// O11: sequences come to each fault of a handover now and then; here all of them are met.
+    function test_every_fault_of_a_handover_is_refused() external {
+        for (uint256 fault; fault < 12; ++fault) {
+            uint256 seed;
+            // The feeder takes every fourth seed.
+            while (_feeder.faultOfHandover(seed) != fault) seed += 4;
+            _feeder.handover(seed);
+        }
+        check(_feeder.accepted("handover") > 0, "none accepted");
+    }
+
     /// O11: roots of a closed epoch are gone, those of this one are as posted.
     function _checkPosted(IOracle oracle, Model model) private view {
         for (uint64 i; i < 17; ++i) {

@@ -8,6 +8,7 @@ import {
     Configuration,
     FinalProof,
     IOracle,
+    Reason,
     Registration
 } from "../src/IOracle.sol";
 import {OracleTest, Report} from "./OracleTest.sol";
@@ -185,6 +186,52 @@ contract OracleForgeTest is OracleTest {
         configuration.timing.carry -= 1;
         oracle.open(configuration);
         check(oracle.domain() == domainOf(agreed, agreed, 0), "D");
+    }
+
+    /// O5: a report from after the term is refused, and one from within it that comes after it.
+    function test_nothing_is_taken_of_or_after_the_end_of_the_term() external {
+        uint64 end = _signers.validUntil();
+        vm.warp(end / 1000);
+        Report memory late = _report(15);
+        late.observedAt = end + 1;
+        late = signed(late, _signers, _domain);
+        Report memory last = _report(15);
+        last.observedAt = end;
+        last = signed(last, _signers, _domain);
+        _refused(
+            address(_oracle),
+            abi.encodeCall(IOracle.push, (certificateOf(late), late.words)),
+            IOracle.Expired.selector
+        );
+        vm.warp(end / 1000 + 1);
+        _refused(
+            address(_oracle),
+            abi.encodeCall(IOracle.push, (certificateOf(last), last.words)),
+            IOracle.Expired.selector
+        );
+        vm.warp(end / 1000);
+        check(_oracle.push(certificateOf(last), last.words), "at the very end");
+    }
+
+    /// O6: what each status gives, and a price of zero.
+    function test_only_what_is_live_degraded_or_carried_has_a_price() external {
+        Signers signers = new Signers(4, 1, 16, nowMs() + DAY, 0);
+        IOracle oracle = deploy(signers);
+        for (uint256 price; price < 2; ++price) {
+            Report memory r = _report(15);
+            r.observedAt += uint64(price);
+            r.words = new uint256[](4);
+            for (uint256 i; i < 16; ++i) r.words[i / 4] |= (price << 16 | i) << 64 * (3 - i % 4);
+            r = signed(r, signers, domainOf(signers, signers, 0));
+            check(oracle.push(certificateOf(r), r.words), "push");
+            for (uint16 i; i < 16; ++i) {
+                Reason expected = i == 4
+                    ? Reason.Halted
+                    : price != 0 && i > 0 && i < 4 ? Reason.None : Reason.Unavailable;
+                (uint8 reason,,, uint8 status,) = oracle.tryRead(i, 60, 0);
+                check(status == i && reason == uint8(expected), "O6: a status");
+            }
+        }
     }
 
     /// O14: of a chain of reports only the first after the moment counts, and only if it is final.

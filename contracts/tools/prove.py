@@ -8,6 +8,7 @@ fail. That each proof can fail is shown by `mutants.py`: planted mistakes must b
 import json
 import os
 import re
+import signal
 import subprocess
 import sys
 import tempfile
@@ -15,7 +16,7 @@ import time
 from pathlib import Path
 
 CONTRACTS = Path(__file__).resolve().parents[1]
-SECONDS_MAX = 1800
+SECONDS_MAX = 600
 
 # What halmos calls its outcomes (halmos.constants, Exitcode).
 OUTCOMES = {0: "proved", 1: "counterexample", 2: "timeout", 3: "stuck", 4: "reverts on all paths"}
@@ -27,8 +28,11 @@ def declared(folder: Path) -> list[str]:
     return [name for text in texts for name in re.findall(r"function (check_\w+)", text)]
 
 
-def results(folder: Path, pattern: str = "") -> dict[str, str]:
-    """Run the proofs whose names match in a copy of the contracts; return their outcomes."""
+def results(folder: Path, pattern: str = "", seconds: float = SECONDS_MAX) -> dict[str, str]:
+    """Run the proofs whose names match in a copy of the contracts; return their outcomes.
+
+    All of them together have so many seconds.
+    """
     wanted = [name for name in declared(folder) if re.search(pattern, name)]
     if not wanted:
         return {pattern: "no such proof"}
@@ -48,17 +52,24 @@ def results(folder: Path, pattern: str = "") -> dict[str, str]:
             *("--storage-layout", "generic", "--function", "check_"),
             *("--match-test", f"^({'|'.join(wanted)})\\("),
         ]
-        done = subprocess.run(
+        process = subprocess.Popen(
             command,
             cwd=folder,
             env=environment,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
-            timeout=SECONDS_MAX,
+            # Its solvers are its children; they end with it.
+            start_new_session=True,
         )
+        try:
+            said, _ = process.communicate(timeout=seconds)
+        except subprocess.TimeoutExpired:
+            os.killpg(process.pid, signal.SIGKILL)
+            process.communicate()
+            return dict.fromkeys(wanted, "timeout")
         if not report.exists():
-            return dict.fromkeys(wanted, f"halmos gave no results:\n{done.stdout[-2000:]}")
+            return dict.fromkeys(wanted, f"halmos gave no results:\n{said[-2000:]}")
         document = json.loads(report.read_text())
     outcomes = dict.fromkeys(wanted, "did not run")
     for suite in document["test_results"].values():

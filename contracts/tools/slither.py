@@ -18,6 +18,14 @@ CONTRACTS = Path(__file__).resolve().parents[1]
 SECONDS_MAX = 600
 
 
+def subject(description: str) -> str:
+    """Return what a finding is about: what comes before its first line number, for lines move."""
+    lines = (line.strip() for line in description.splitlines())
+    # A bare title names nothing; what follows does.
+    named = next((line for line in lines if not line.endswith("found:")), description)
+    return re.split(r" \(src/|:$", named)[0]
+
+
 def findings() -> set[tuple[str, str]]:
     """Return slither's findings: its detector's name, and where it found something."""
     forge = CONTRACTS / "node_modules" / ".bin"
@@ -41,8 +49,7 @@ def findings() -> set[tuple[str, str]]:
     if not document.get("success"):
         raise SystemExit(f"slither gave no results:\n{done.stdout[-3000:]}")
     return {
-        # Lines move; what a finding is about comes before its first line number.
-        (found["check"], re.split(r" \(src/|:$", found["description"].partition("\n")[0])[0])
+        (found["check"], subject(found["description"]))
         for found in document["results"].get("detectors", [])
     }
 

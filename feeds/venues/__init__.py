@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from types import MappingProxyType
 
+from feeds.ccxt_venue import ccxt_venue
 from feeds.venue import Venue
 from feeds.venues.binance import BINANCE
 from feeds.venues.bitfinex import BITFINEX
@@ -28,3 +29,8 @@ VENUES: Mapping[str, Venue] = MappingProxyType(
         )
     }
 )
+
+
+def find_venue(name: str) -> Venue | None:
+    """Return the exchange of this name, `ccxt:<exchange>` for one of ccxt's; None without one."""
+    return VENUES.get(name) or ccxt_venue(name)

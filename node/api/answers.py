@@ -157,14 +157,16 @@ def _route_of(request: web.Request) -> str:
 def _routing_error(error: web.HTTPException) -> web.Response:
     if isinstance(error, web.HTTPNotFound):
         return error_response(
-            ApiError(404, "no_such_path", "there is nothing at this path", "GET / lists the paths")
+            ApiError(
+                404, "no_such_path", "there is nothing at this path", "GET /v1 lists the paths"
+            )
         )
     if isinstance(error, web.HTTPMethodNotAllowed):
         return error_response(
             ApiError(405, "method_not_allowed", "this path is only read", "use GET"),
             {hdrs.ALLOW: "GET, HEAD, OPTIONS"},
         )
-    return error_response(ApiError(error.status, "refused", error.reason, "see GET /"))
+    return error_response(ApiError(error.status, "refused", error.reason, "see GET /v1"))
 
 
 async def secure_headers(_request: web.Request, response: web.StreamResponse) -> None:

@@ -45,6 +45,7 @@ def public_status(
     """Return what anyone may know: nothing of addresses, peers' errors or accounts."""
     identity = view.identity
     return {
+        "time_ms": now_ms,
         "network": {"name": identity.network_name, "id": identity.network},
         "epoch": view.epoch,
         "domain": identity.domain,

@@ -116,7 +116,7 @@ class _Connection(web.RequestHandler):
             raise ConnectionError("an answer has begun already")
         if status < 500:
             error = ApiError(
-                status, "malformed_request", "this is no request that can be read", "see GET /"
+                status, "malformed_request", "this is no request that can be read", "see GET /v1"
             )
         else:
             error = ApiError(status, "internal", "the request failed", "report it to the operator")

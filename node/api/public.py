@@ -22,6 +22,13 @@ from node.api.answers import (
 from node.api.calldata import CompleteReports
 from node.api.documents import feed_document, public_status, reasons_not_ready
 from node.api.limits import ApiLimits
+from node.api.onlookers import (
+    history_document,
+    incidents_document,
+    participation_document,
+    sources_document,
+)
+from node.api.page_files import add_page
 from node.api.proofs import proof_document
 from node.api.streams import ReportHub, serve_events, serve_websocket
 from node.api.view import NodeView, PublishedReport, ViewCell
@@ -29,12 +36,18 @@ from node.metrics import Metrics
 from node.store.archive import StoredReport
 
 _PATHS = {
+    "/": "a page that shows the network live",
+    "/v1": "this list",
     "/v1/reports/latest": "the newest certified report, with header, words, certificate, calldata",
     "/v1/reports/{view}": "the report of one view; ?epoch= for an earlier epoch",
     "/v1/reports/{view}/proof": "proofs of ?feeds= with calldata, of a view or of `latest`",
     "/v1/reports?at_ms=": "the newest report observed at or before a Unix time in milliseconds",
     "/v1/feeds": "every feed's price, confidence, status, age, sources and observers",
+    "/v1/sources?feed=": "one feed's sources: venue, pair, state, age, whether it counts here",
+    "/v1/history": "prices of the last five minutes; ?feeds= names up to 64",
     "/v1/committee": "members, keys and quorum of the epoch in office",
+    "/v1/participation": "who signed and observed the newest certificates, and when each last did",
+    "/v1/incidents": "changes of feeds' statuses with causes, evidence found, alarms of fairness",
     "/v1/network": "the network file: the first epoch, from which reports and epochs are verified",
     "/v1/epochs": "every epoch, with the proof of how it ended; ?from= for the pages that follow",
     "/v1/status": "what this node does",
@@ -105,14 +118,19 @@ class PublicApi:
         )
         app.on_response_prepare.append(secure_headers)
         app.on_response_prepare.append(open_to_all_origins)
-        app.router.add_get("/", self._index)
+        add_page(app)
+        app.router.add_get("/v1", self._index)
         app.router.add_get("/v1/reports", self._report_by_time)
         app.router.add_get("/v1/reports/latest", self._latest_report)
         app.router.add_get("/v1/reports/latest/proof", self._latest_proof)
         app.router.add_get("/v1/reports/{view}", self._report_at)
         app.router.add_get("/v1/reports/{view}/proof", self._proof_at)
         app.router.add_get("/v1/feeds", self._feeds)
+        app.router.add_get("/v1/sources", self._sources)
+        app.router.add_get("/v1/history", self._history)
         app.router.add_get("/v1/committee", self._committee)
+        app.router.add_get("/v1/participation", self._participation)
+        app.router.add_get("/v1/incidents", self._incidents)
         app.router.add_get("/v1/network", self._network)
         if self._epochs is not None:
             app.router.add_get("/v1/epochs", self._epoch_page)
@@ -252,6 +270,26 @@ class PublicApi:
                 "feeds": [feed_document(feed, now_ms) for feed in view.feeds],
             }
         )
+
+    async def _sources(self, request: web.Request) -> web.Response:
+        query = query_of(request, "feed")
+        if "feed" not in query:
+            raise ApiError(400, "parameter_missing", "feed is missing", "give ?feed=, as BTC/USD")
+        return json_response(sources_document(self._view(), query["feed"], _now_ms()))
+
+    async def _history(self, request: web.Request) -> web.Response:
+        query = query_of(request, "feeds")
+        async with self._archive_places:
+            body = await asyncio.to_thread(history_document, self._view(), query.get("feeds"))
+        return cached_response(request, body, _BRIEFLY)
+
+    async def _participation(self, request: web.Request) -> web.Response:
+        query_of(request)
+        return json_response(participation_document(self._view()))
+
+    async def _incidents(self, request: web.Request) -> web.Response:
+        query_of(request)
+        return json_response(incidents_document(self._view()))
 
     async def _committee(self, request: web.Request) -> web.Response:
         query_of(request)

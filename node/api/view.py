@@ -5,7 +5,12 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
+from aggregation.member import MemberPrice
+from aggregation.table import FeedTable
 from node.fairness.view import FairnessView
+from node.incidents import Incident
+from node.participation import ParticipationView
+from node.price_history import PricePoint
 
 if TYPE_CHECKING:
     from node.publisher.status import ChainStatus
@@ -276,6 +281,12 @@ class NodeView:
     not_ready: tuple[str, ...] = ()
     warnings: tuple[str, ...] = ()
     fairness: FairnessView | None = None
+    incidents: tuple[Incident, ...] = ()
+    participation: ParticipationView | None = None
+    history: tuple[PricePoint, ...] = ()
+    feed_table: FeedTable | None = None
+    own_prices: tuple[MemberPrice, ...] = ()
+    """This node's own price of each feed, in table order; empty before the first."""
 
     @property
     def epoch(self) -> int:

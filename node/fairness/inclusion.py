@@ -22,6 +22,9 @@ If they all do, the reason is with the member and its way to the network.
 """
 
 _INCLUDED: Final = 0.87
+_ALLOWED_MAX: Final = 0.45
+_ALL: Final = -1
+"""Stands for all members in a window."""
 OMITTED: Final = score_of(FACTOR_MAX)
 INCLUDED: Final = score_of(_INCLUDED)
 
@@ -84,6 +87,7 @@ class Inclusion:
         self._own_score = 0
         self._included = [Window[int]() for _ in range(n)]
         self._omitted = [Window[int]() for _ in range(n)]
+        self._judged = [Window[int]() for _ in range(n)]
         self.left_out: set[tuple[int, int]] = set()
         """(leader, member) for which an alarm is on."""
         self.own_left_out = False
@@ -96,10 +100,12 @@ class Inclusion:
         """
         omitted = [m for m in self.judged if m in in_time and m not in included and m != leader]
         self._included[leader].add(dict.fromkeys(included, 1))
-        self._omitted[leader].add(dict.fromkeys(omitted, 1))
+        self._omitted[leader].add(dict.fromkeys(omitted, 1) | {_ALL: len(omitted)})
+        self._judged[leader].add({_ALL: sum(m in in_time for m in self.judged if m != leader)})
+        credit = self._credit(leader)
         for member in self.judged:
             if member != leader and member in included:
-                self._move(leader, member, INCLUDED)
+                self._move(leader, member, credit)
         for member in omitted:
             self._move(leader, member, OMITTED)
             for other in range(self.n):
@@ -112,6 +118,19 @@ class Inclusion:
                 self.own_left_out = True
             elif self._own_score == 0:
                 self.own_left_out = False
+
+    def _credit(self, leader: int) -> int:
+        """Return what an inclusion adds to a leader's scores.
+
+        Where delays exceed the grace fair leaders leave out more than `CHANCE`, not alike of all
+        members: `RATIO` times the share that the others leave out, of all members, is allowed too.
+        What this node leads itself says nothing: it leaves out nothing that it has.
+        """
+        others = [one for one in range(self.n) if one not in (leader, self.me)]
+        omitted = sum(self._omitted[one].total(_ALL) for one in others)
+        judged = sum(self._judged[one].total(_ALL) for one in others)
+        allowed = min(CHANCE + RATIO * (omitted + 1) / (judged + 12), _ALLOWED_MAX)
+        return score_of(min(_INCLUDED, (1 - FACTOR_MAX * allowed) / (1 - allowed)))
 
     def _move(self, leader: int, member: int, step: int) -> None:
         pair = (leader, member)

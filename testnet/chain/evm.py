@@ -4,6 +4,7 @@ Tests use it as it is (`deploy`, `call`, `transact`); the JSON-RPC server puts a
 and a clock around it.
 """
 
+import copy
 import time
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -12,6 +13,7 @@ from typing import Any
 from eth.chains.base import MiningChain
 from eth.constants import POST_MERGE_DIFFICULTY, POST_MERGE_MIX_HASH, POST_MERGE_NONCE
 from eth.db.atomic import AtomicDB
+from eth.db.backends.memory import MemoryDB
 from eth.exceptions import OutOfGas, Revert
 from eth.vm.forks.prague.transactions import PragueTransactionBuilder
 from eth.vm.spoof import SpoofTransaction
@@ -182,12 +184,24 @@ class EvmChain:
             address: {"balance": balance, "nonce": 0, "code": b"", "storage": {}}
             for address, balance in balances.items()
         }
-        self._chain = chain_class.from_genesis(AtomicDB(), genesis, state)
+        self._database = AtomicDB()
+        self._chain = chain_class.from_genesis(self._database, genesis, state)
         self._blocks = [Block(self._chain.get_canonical_block_header_by_number(0), (), ())]
         self._by_hash = {self._blocks[0].hash: self._blocks[0]}
         self._receipts: dict[bytes, Receipt] = {}
         self._next_timestamp: int | None = None
         self._next_base_fee: int | None = None
+
+    def branch(self) -> "EvmChain":
+        """Return a chain of its own that begins with the same blocks."""
+        other = copy.copy(self)
+        database = AtomicDB(MemoryDB(dict(self._database.wrapped_db.kv_store)))
+        other._database = database
+        other._chain = type(self._chain)(database, self._chain.header)
+        other._blocks = list(self._blocks)
+        other._by_hash = dict(self._by_hash)
+        other._receipts = dict(self._receipts)
+        return other
 
     # Reading.
 

@@ -4,9 +4,9 @@
     make bench-risk ARGS="--plot risk.svg"            and a picture of one trial of each injection
     make bench-risk ARGS="--quick"                    a tenth of it
 
-The whole month is watched every ten seconds by one member, and a day of it, in hours spread over
-the month, every second by four. Each injection is tried at several minutes of the month, with a
-round each 250 ms by four members: at one venue, and as a move of the whole market.
+The whole month is watched every twenty seconds by one member, and half a day of it, in hours
+spread over the month, every second by four. Each injection is tried at several minutes of the
+month, with a round each 250 ms by four members: at one venue, and as a move of the whole market.
 """
 
 import argparse
@@ -34,13 +34,14 @@ from testnet.injections import (
 MONTH_MINUTES = 45_000
 _HOUR_S = 3_600
 _DAY_S = 24 * _HOUR_S
+_LEARN_S = 600
 
 
 def month_part(start_minute: int, seconds: int) -> Quiet:
-    """Watch a part of the month by one member, every ten seconds."""
+    """Watch a part of the month by one member, every twenty seconds."""
     rehearsal = Rehearsal(start_minute, members=1)
-    rehearsal.quiet(600, 10_000)
-    return rehearsal.quiet(seconds, 10_000)
+    rehearsal.quiet(_LEARN_S, 20_000)
+    return rehearsal.quiet(seconds, 20_000)
 
 
 def hour(start_minute: int) -> Quiet:
@@ -137,12 +138,12 @@ def main() -> int:
         check_plot_file(arguments.plot)
     begun = time.monotonic()
     parts = 3 if arguments.quick else 31
-    starts = spread(2 if arguments.quick else 12)
+    starts = spread(2 if arguments.quick else 8)
     with ProcessPoolExecutor(arguments.jobs) as pool:
-        month = pool.map(month_part, spread(parts), [_DAY_S - 600] * parts)
-        hours = pool.map(hour, spread(2 if arguments.quick else 24))
+        month = pool.map(month_part, spread(parts), [_DAY_S - _LEARN_S] * parts)
+        hours = pool.map(hour, spread(2 if arguments.quick else 12))
         trials = pool.map(tried, starts, [start == starts[0] for start in starts])
-        quiet = {"month, every 10 s": total(list(month)), "a day, every second": total(list(hours))}
+        quiet = {"month, every 20 s": total(list(month)), "hours, every second": total(list(hours))}
         by_start = list(trials)
     found = summed_up([trial for same in by_start for trial in same])
     if arguments.plot is not None:

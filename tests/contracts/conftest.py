@@ -3,7 +3,7 @@
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
-from functools import cached_property
+from functools import cache, cached_property
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -253,6 +253,17 @@ class Deployed:
 
 
 def deploy(committee: Committee, **changes: Any) -> Deployed:
+    """Deploy an Oracle on a chain of its own: a branch of one that is made once for all."""
+    made = _deployed(committee, tuple(changes.items()))
+    return replace(made, chain=made.chain.branch())
+
+
+@cache
+def _deployed(committee: Committee, changes: tuple[tuple[str, Any], ...]) -> Deployed:
+    return _deploy(committee, **dict(changes))
+
+
+def _deploy(committee: Committee, **changes: Any) -> Deployed:
     chain = EvmChain(genesis_time=CHAIN_TIME)
     oracle = Deployed(chain, chain.deploy(committee.creation_code(**changes)), committee)
     for calldata in (*committee.registrations(), committee.opening):

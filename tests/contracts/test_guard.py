@@ -133,12 +133,23 @@ def test_read_serves_what_confirms_before_anybody_pokes(guard: Guarded) -> None:
     assert guard.read() == 1_500_100
 
 
-def test_a_flash_that_goes_back_is_never_served(guard: Guarded) -> None:
-    """Pyth 2021, Compound 2020, USDe 2025: one price far off, gone with the next report."""
-    assert guard.see(94_600, 3) == (False, ["Tripped"])
+@pytest.mark.parametrize(
+    "price",
+    [
+        pytest.param(3_000_000, id="bZx 2020"),
+        pytest.param(1_300_000, id="Compound DAI 2020"),
+        pytest.param(94_600, id="Pyth BTC 2021"),
+        pytest.param(50_000_000, id="Inverse 2022"),
+        pytest.param(650_000, id="USDe 2025"),
+    ],
+)
+def test_a_flash_that_goes_back_is_never_served(guard: Guarded, price: int) -> None:
+    """A thin or faulty venue: one price far off a million, gone with the next report."""
+    assert guard.see(price, 3) == (False, ["Tripped"])
+    assert guard.read() == "Unconfirmed"
     assert guard.see(1_001_000, 4) == (True, [])
     # What tripped is forgotten: it confirms no later flash.
-    assert guard.see(94_600, 6) == (False, ["Tripped"])
+    assert guard.see(price, 6) == (False, ["Tripped"])
     assert guard.see(1_000_000, 7) == (True, [])
 
 
@@ -240,7 +251,7 @@ def test_the_bound_is_rounded_down(measured: Any, start: int, elapsed: int, whic
     assert int.from_bytes(oracle.chain.call(address, back), "big") == FLOOR_PPM
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=12, deadline=None)
 @given(
     st.lists(
         st.tuples(st.integers(1, 40), st.sampled_from([900_000, 1_000_000, 1_020_000, 3_000_000])),

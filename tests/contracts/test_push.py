@@ -98,7 +98,7 @@ def test_a_lower_view_with_a_newer_time_is_taken(oracle: Any, kit: Any) -> None:
     assert oracle.stored() == client.StoredPlace(0, 8, kit.NOW_MS + 1)
 
 
-def test_time_may_lead_the_block_by_the_tolerance_and_no_more(oracle: Any, kit: Any) -> None:
+def test_skewed_clocks_lead_the_block_by_the_tolerance_and_no_more(oracle: Any, kit: Any) -> None:
     committee = oracle.committee
     at = kit.CHAIN_TIME + 100
     latest = at * 1000 + kit.MAX_FUTURE_MS

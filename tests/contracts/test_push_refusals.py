@@ -79,7 +79,7 @@ def test_a_signer_counted_twice(oracle: Any) -> None:
     assert text.startswith("BadSignature")
 
 
-def test_another_domain(oracle: Any, kit: Any) -> None:
+def test_a_replay_across_chain_epoch_or_configuration(oracle: Any, kit: Any) -> None:
     """O1: a certificate is good for one network, epoch and configuration only."""
     committee = oracle.committee
     words = committee.report().words

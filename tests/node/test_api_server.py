@@ -240,7 +240,7 @@ def test_feeds_committee_network_and_status(tmp_path: Path) -> None:
         _, fairness, _ = await served.get(served.control + "/v1/fairness")
         assert (fairness["epoch"], fairness["alarms"]) == (0, [])
         assert (await served.get("/v1/fairness"))[0] == 404
-        _, index, _ = await served.get("/")
+        _, index, _ = await served.get("/v1")
         assert "/v1/reports/latest" in index["paths"]
 
     serve(tmp_path, body, view=node_view())

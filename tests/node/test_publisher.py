@@ -212,6 +212,22 @@ def run(scenario: Callable[[World], Coroutine[Any, Any, None]]) -> None:
     asyncio.run(main())
 
 
+def test_the_thresholds_of_the_agreed_volatility_are_those_that_count() -> None:
+    async def scenario(world: World) -> None:
+        async with world.publisher() as publisher:
+            publisher.submit(FOUNDERS.report(1, world.now_ms, BTC))
+            await until(lambda: world.stored().view == 1)
+            moved = FOUNDERS.report(2, world.now_ms + 250, BTC + BTC // 2_000)
+            publisher.submit(moved, [501] * FOUNDERS.table.count)
+            await world.looks(publisher)
+            assert world.stored().view == 1
+            again = FOUNDERS.report(3, world.now_ms + 500, BTC + BTC // 2_000)
+            publisher.submit(again, [499] * FOUNDERS.table.count)
+            await until(lambda: world.stored().view == 3)
+
+    run(scenario)
+
+
 def test_pushes_for_status_deviation_and_heartbeat_and_for_nothing_else() -> None:
     async def scenario(world: World) -> None:
         async with world.publisher() as publisher:

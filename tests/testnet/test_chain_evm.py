@@ -71,6 +71,21 @@ def test_a_contract_is_deployed_called_and_reverts_with_data() -> None:
     assert chain.storage(contract, 0) == 7
 
 
+def test_branches_share_their_past_and_nothing_else() -> None:
+    chain = EvmChain()
+    contract = chain.deploy(CREATION)
+    before = chain.transact(contract, word(7))
+    branch = chain.branch()
+    assert branch.receipt(before.transaction_hash) == before
+    assert branch.transact(contract, word(8)).succeeded
+    assert chain.transact(contract, word(9)).succeeded
+    assert chain.transact(contract, word(10)).succeeded
+    assert (branch.storage(contract, 0), chain.storage(contract, 0)) == (8, 10)
+    assert branch.storage(contract, 0, chain.block(2)) == 7
+    assert (branch.head.number, chain.head.number) == (3, 4)
+    assert branch.head.hash != chain.block(3).hash  # type: ignore[union-attr]
+
+
 def test_a_reverting_constructor_raises_with_its_data() -> None:
     with pytest.raises(Reverted) as caught:
         EvmChain().deploy(bytes.fromhex("60aa5f5260205ffd"))

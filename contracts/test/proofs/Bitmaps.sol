@@ -34,17 +34,24 @@ contract BitmapsProof {
         Committees.verify(address(0), Terms.wrap(members), 0, signers, signature);
     }
 
-    /// No bit beyond the committee, nor fewer bits than a quorum, gets as far as a signature.
-    /// @custom:halmos --solver-timeout-branching 5000
+    /// No bit beyond the committee, nor fewer bits than a quorum, gets as far as a signature. The
+    /// committees' sizes are taken one by one: for each the bounds are numbers. No path may go on
+    /// to the precompiles, which are not modelled, for want of time to see that nothing leads there.
+    /// @custom:halmos --solver-timeout-branching 20000
     function check_bits_beyond_and_too_few_are_refused(uint8 n, uint128 signers) external view {
-        if (n == 0 || n > 128) return;
-        bool beyond = n < 128 && uint256(signers) >= uint256(1) << n;
-        bool few = Committees._count(signers) < Committees.quorum(n);
-        if (!beyond && !few) return;
-        (bool done, bytes memory output) =
-            address(this).staticcall(abi.encodeCall(this.verify, (n, signers, _signature)));
-        assert(!done);
-        bytes4 expected = beyond ? IOracle.UnknownSigner.selector : IOracle.BelowQuorum.selector;
-        assert(bytes4(output) == expected);
+        for (uint256 members = 1; members <= 128; ++members) {
+            if (n != members) continue;
+            bool beyond = members < 128 && uint256(signers) >> members != 0;
+            bool few = Committees._count(signers) < Committees.quorum(members);
+            if (!beyond && !few) return;
+            (bool done, bytes memory output) = address(this).staticcall(
+                abi.encodeCall(this.verify, (members, signers, _signature))
+            );
+            assert(!done);
+            bytes4 expected =
+                beyond ? IOracle.UnknownSigner.selector : IOracle.BelowQuorum.selector;
+            assert(bytes4(output) == expected);
+            return;
+        }
     }
 }

@@ -57,6 +57,23 @@ contract FreshnessProof {
         _proven(word, path, 382, time);
     }
 
+    /// O3: of what was pushed and what was proven the newer is served, and of one time what was proven,
+    /// which was there first: a push changes no answer of its own time.
+    function check_the_newer_is_served() external view {
+        uint16 feed = 382;
+        (uint256 price,,, uint256 time) = _oracle.latest(feed);
+        uint256 head = uint256(VM.load(address(_oracle), 0));
+        uint256 pair = uint256(VM.load(address(_oracle), bytes32(PAIRS + uint256(feed >> 1))));
+        bool beside = head >> (64 + ((feed >> 1) & 7)) & 1 != 0;
+        if (beside && pair >> 208 >= head >> 208) {
+            assert(time == pair >> 208);
+            // The feed is even: the upper answer of two.
+            assert(price == uint48(pair >> 80));
+        } else {
+            assert(time == head >> 208);
+        }
+    }
+
     function _proven(uint256 word, bytes32[] calldata path, uint16 feed, uint64 time) private {
         bytes32 slot = bytes32(PAIRS + uint256(feed >> 1));
         uint256 before = uint256(VM.load(address(_oracle), slot));

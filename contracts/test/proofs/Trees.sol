@@ -6,6 +6,15 @@ import {Words} from "../../src/libraries/Words.sol";
 /// What halmos proves of Merkle proofs, for all words and paths of small trees. Keccak-256 is taken to
 /// have no collisions, which is all that is known of it.
 contract TreesProof {
+    /// What somebody says to be in a tree.
+    struct Claim {
+        uint256 count;
+        uint256 index;
+        uint256 length;
+        uint256 word;
+        bytes32[3] siblings;
+    }
+
     function root(uint256[] calldata words) external pure returns (bytes32) {
         return Words.root(words);
     }
@@ -45,39 +54,49 @@ contract TreesProof {
     }
 
     /// Whatever index, count, word and path are claimed: what is taken is the word at that index of
-    /// a tree of that count.
-    function _sound(uint256 count, uint256[5] calldata w, uint256 word, bytes32[3] calldata p)
-        private
-        view
-    {
+    /// a tree of that count. Each claim is a path of its own, which holds its own few hashes alone.
+    function _sound(uint256 count, uint256[5] calldata w, Claim calldata c) private view {
         bytes32 top = _build(count, w);
         for (uint256 claimed; claimed <= 6; ++claimed) {
+            if (c.count != claimed) continue;
+            // One index more than there are.
             for (uint256 index; index <= claimed; ++index) {
+                if (c.index != index) continue;
                 for (uint256 length; length <= 3; ++length) {
-                    bool taken = _taken(top, index, claimed, word, p, length);
+                    if (c.length != length) continue;
+                    bool taken = _taken(top, index, claimed, c.word, c.siblings, length);
                     // One condition, not a branch for each part: the solver sees it as a whole.
                     bool right;
-                    if (claimed == count && index < count) right = word == w[index];
+                    if (claimed == count && index < count) right = c.word == w[index];
                     bool wrong;
                     assembly ("memory-safe") {
                         wrong := and(taken, iszero(right))
                     }
                     assert(!wrong);
+                    return;
                 }
             }
         }
     }
 
-    function check_sound_1(uint256[5] calldata w, uint256 word, bytes32[3] calldata p) external view {
-        _sound(1, w, word, p);
+    function check_sound_1(uint256[5] calldata w, Claim calldata c) external view {
+        _sound(1, w, c);
     }
 
-    function check_sound_2(uint256[5] calldata w, uint256 word, bytes32[3] calldata p) external view {
-        _sound(2, w, word, p);
+    function check_sound_2(uint256[5] calldata w, Claim calldata c) external view {
+        _sound(2, w, c);
     }
 
-    function check_sound_3(uint256[5] calldata w, uint256 word, bytes32[3] calldata p) external view {
-        _sound(3, w, word, p);
+    function check_sound_3(uint256[5] calldata w, Claim calldata c) external view {
+        _sound(3, w, c);
+    }
+
+    function check_sound_4(uint256[5] calldata w, Claim calldata c) external view {
+        _sound(4, w, c);
+    }
+
+    function check_sound_5(uint256[5] calldata w, Claim calldata c) external view {
+        _sound(5, w, c);
     }
 
     function _hash(bytes32 left, bytes32 right) private pure returns (bytes32) {

@@ -23,7 +23,7 @@ SHARE_PPM = 100_000
 COIN = bytes(20)
 
 
-def test_whoever_voted_twice_loses_its_stake_and_the_reporter_gets_its_share(court: Any) -> None:
+def test_whoever_equivocates_loses_its_stake_and_the_reporter_gets_its_share(court: Any) -> None:
     for member in range(3):
         receipt = court.deposit(member, 3 * ETHER)
         assert receipt.succeeded, court.error(receipt)

@@ -47,7 +47,7 @@ def test_what_a_next_configuration_may_not_do(world: Any) -> None:
         {"epoch": 2},
         {"epoch": 3},
         {"valid_until_ms": epoch.valid_until_ms},
-        {"table": FeedTable((TABLE.feeds[-1],))},
+        {"table": FeedTable(TABLE.feeds[:-1])},
         {"table": other_decimals},
     ):
         with pytest.raises(NetworkFileError):
