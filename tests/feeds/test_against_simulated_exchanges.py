@@ -16,7 +16,7 @@ from aggregation.table import FeedTable
 from feeds.backoff import Backoff
 from feeds.catalogue import load_catalogue
 from feeds.service import FeedService
-from feeds.source import SourceHealth, SourceState
+from feeds.source import SourceState
 from feeds.supervision import Limits, Supervision
 from feeds.venue import VenueEndpoint
 from testnet.exchanges.simulator import Simulation, simulated_exchanges
