@@ -15,8 +15,8 @@ class Alarm(StrEnum):
 
     SOURCES_MISSING = "some of its sources do not count"
     FEW_SOURCES = "with one source or venue less it is unavailable"
-    OUTLIER = "one venue stands apart from the others"
-    SCATTERED = "more than one venue stands apart from the others"
+    OUTLIER = "a venue stands apart from the others"
+    SCATTERED = "venues with more than a quarter of the weight stand apart from the others"
     DISPERSION = "its sources disagree more than usual"
     OFF_PEG = "a stablecoin that it rests on is off its peg"
     PEG_LOST = "a stablecoin that it rests on has lost its peg"

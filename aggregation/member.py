@@ -134,7 +134,9 @@ def _member_price(
         alarms.add(Alarm.FEW_SOURCES if scarce else Alarm.SOURCES_MISSING)
     if outliers:
         apart = {one.source.house for one in used if one.source.key in outliers}
-        alarms.add(Alarm.OUTLIER if len(apart) == 1 else Alarm.SCATTERED)
+        weight = sum([one.weight for one in used if one.source.key in outliers])
+        grave = len(apart) > 1 and 4 * weight > sum([one.weight for one in used])
+        alarms.add(Alarm.SCATTERED if grave else Alarm.OUTLIER)
     if confidence * PPM > feed.alarms.dispersion_ppm * price:
         alarms.add(Alarm.DISPERSION)
     return MemberPrice(

@@ -5,15 +5,13 @@ Called by the runtime on the trio side; `snapshot` makes the immutable view that
 
 import time
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import cache
 
 import structlog
 
-from aggregation.alarm import Alarm as FeedAlarm
 from aggregation.encoding import decode_confidence_ppm, encode_confidence_up
-from aggregation.member import MemberPrice
 from aggregation.observation import ObservationBody
 from aggregation.state import AgreedState
 from aggregation.status import Status
@@ -33,6 +31,7 @@ from node.api.view import (
 from node.epoch_state import agreed_in
 from node.evidence_book import Offence
 from node.fairness.accounts import Alarm, FairnessAccounts, describe
+from node.feed_alarms import FeedAlarms, apart, unused
 from node.incidents import Incident, IncidentLog
 from node.metrics import Metrics
 from node.observer import Observer
@@ -46,7 +45,6 @@ from node.store import Archivist, Store, StoredReport
 
 LATENCIES_KEPT = 1024
 _NS_PER_MS = 1_000_000
-_NO_ALARMS: frozenset[FeedAlarm] = frozenset()
 
 _log = structlog.get_logger("node.telemetry")
 
@@ -74,12 +72,6 @@ class Latencies:
             return ordered[min(len(ordered) - 1, len(ordered) * percent // 100)] / _NS_PER_MS
 
         return LatencyView(self._name, self._count, quantile(50), quantile(99))
-
-
-def _unused(price: MemberPrice) -> Iterator[str]:
-    """Yield each source that does not count in a price, with the reason."""
-    for source, reason in price.rejected:
-        yield f"{source.venue} {source.base}/{source.quote}: {reason}"
 
 
 class Telemetry:
@@ -128,7 +120,7 @@ class Telemetry:
         self._gaps = tuple(self._store.gaps(epoch.context.domain))
         self._state: AgreedState | None = epoch.genesis if epoch.context.epoch else None
         self._observers: tuple[tuple[str, ...], ...] = ()
-        self._alarms: dict[int, frozenset[FeedAlarm]] = {}
+        self._own_alarms = FeedAlarms([pair for pair, _ in self._feeds])
         self._participation = Participation(self._names)
         self.invalid_messages = dict.fromkeys(range(epoch.context.n), 0)
         """Broken rules by member."""
@@ -178,20 +170,7 @@ class Telemetry:
         if age_ns is not None:
             self._tick.add(age_ns)
             self._metrics.tick_to_observation.observe(age_ns / 1e9)
-        self._tell_alarms()
-
-    def _tell_alarms(self) -> None:
-        """Log what this member itself begins to warn of, and what it no longer does."""
-        for index, price in enumerate(self._observer.prices):
-            before = self._alarms.get(index, _NO_ALARMS)
-            if price.alarms == before:
-                continue
-            self._alarms[index] = price.alarms
-            feed = self._feeds[index][0]
-            for alarm in sorted(price.alarms - before):
-                _log.warning("feed.alarm", feed=feed, alarm=alarm.name.lower(), text=str(alarm))
-            for alarm in sorted(before - price.alarms):
-                _log.info("feed.alarm_over", feed=feed, alarm=alarm.name.lower())
+        self._own_alarms.note(self._observer.prices)
 
     def heard(self, observed: Observed) -> None:
         """Note a member's genuine observation."""
@@ -402,8 +381,8 @@ class Telemetry:
             risk=state.risk if state is not None else 0,
             own_risk=own.risk if own is not None else 0,
             alarms=tuple(sorted(own.alarms)) if own is not None else (),
-            apart=tuple(f"{v} {b}/{q}" for v, b, q in sorted(own.outliers)) if own else (),
-            unused=tuple(_unused(own)) if own is not None else (),
+            apart=tuple(apart(own)) if own is not None else (),
+            unused=tuple(unused(own)) if own is not None else (),
         )
 
     def snapshot(

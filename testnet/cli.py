@@ -139,12 +139,23 @@ def testnet(
         feeds=feeds,
     )
     _check_faults(options)
+    _check_feeds(feeds)
     options = replace(options, directory=fresh_directory(directory))
     try:
         ok = asyncio.run(_run(options, keep=directory is not None))
     except asyncio.CancelledError:
         raise click.Abort from None
     return ExitCode.OK if ok else ExitCode.FAILURE
+
+
+def _check_feeds(wanted: int) -> None:
+    """Refuse more feeds than are shipped."""
+    from testnet.deployment import testnet_feeds
+
+    shipped = testnet_feeds(wanted).count
+    if shipped < wanted:
+        message = f"{wanted} feeds, but {shipped} are shipped: see docs/feeds.md"
+        raise click.BadParameter(message, param_hint="--feeds")
 
 
 def _check_faults(options: "Options") -> None:

@@ -106,7 +106,7 @@ def test_too_few_venues_are_no_price_however_many_their_sources() -> None:
     assert price.shortage is Shortage.TOO_FEW_VENUES
 
 
-def test_one_venue_apart_is_noted_and_two_are_warned_of() -> None:
+def test_one_venue_apart_is_noted_and_many_are_warned_of() -> None:
     one, _ = seen(quotes(usd={**USUAL, "kraken": 33_000}))
     assert one.alarms == {Alarm.OUTLIER}
     assert (one.risk, one.price) == (RISK_NOTICE, 30_000 * 10**7)
@@ -114,6 +114,10 @@ def test_one_venue_apart_is_noted_and_two_are_warned_of() -> None:
     assert two.alarms == {Alarm.SCATTERED}
     assert two.risk == RISK_HIGH
     assert 29_998 * 10**7 <= two.price <= 30_002 * 10**7
+    light = (replace(BITCOIN.sources[3], weight=1), replace(BITCOIN.sources[4], weight=1))
+    table = FeedTable((replace(BITCOIN, sources=(*BITCOIN.sources[:3], *light)), TETHER))
+    few, _ = seen(quotes(usd={**USUAL, "kraken": 33_000, "lmax": 33_000}), table)
+    assert few.alarms == {Alarm.OUTLIER}, "two, but of little weight"
 
 
 def test_sources_that_disagree_are_a_dispersion() -> None:

@@ -22,14 +22,8 @@ from rich.table import Table
 
 from aggregation.status import Status
 from node.plot import Panel, check_plot_file, save_plot
-from testnet.injections import (
-    Detection,
-    Quiet,
-    Rehearsal,
-    Trial,
-    injections,
-    summed_up,
-)
+from testnet.injections import injections
+from testnet.rehearsal import Detection, Quiet, Rehearsal, Trial, summed_up
 
 MONTH_MINUTES = 45_000
 _HOUR_S = 3_600

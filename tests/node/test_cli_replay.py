@@ -19,9 +19,10 @@ from node.cli import main
 from node.session_file import Withdrawn, line_of, read_session
 from node.session_record import record_session
 from testnet.exchanges.simulator import simulated_exchanges
-from testnet.injections import SHAPES, Injection, bitcoin_table
+from testnet.injections import SHAPES, Injection
 from testnet.market import Market
 from testnet.quoted_market import QuotedMarket
+from testnet.rehearsal import bitcoin_table
 
 ORIGIN_MS = 1_800_000_000_000
 

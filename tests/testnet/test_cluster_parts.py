@@ -160,6 +160,12 @@ def test_faults_that_cannot_be_are_refused(
     assert not place.exists()
 
 
+def test_more_feeds_than_are_shipped_are_refused() -> None:
+    refused = CliRunner().invoke(main, ["testnet", "--feeds", "999", "--duration", "1"])
+    assert refused.exit_code == 2
+    assert "are shipped" in refused.stderr
+
+
 def test_the_help_names_every_fault_on_one_line() -> None:
     shown = CliRunner().invoke(main, ["testnet", "--help"]).output.splitlines()
     for name, about in [*FAULTS.items(), *((n, p.about) for n, p in PERSONAS.items())]:

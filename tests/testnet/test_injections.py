@@ -10,17 +10,10 @@ import pytest
 
 from aggregation.alarm import Alarm
 from aggregation.status import Status
-from testnet.injections import (
-    SHAPES,
-    Injection,
-    Quiet,
-    Rehearsal,
-    Seen,
-    bitcoin_table,
-    injections,
-)
+from testnet.injections import SHAPES, Injection, injections
 from testnet.market import Depeg
 from testnet.quoted_market import PPM
+from testnet.rehearsal import Quiet, Rehearsal, Seen, bitcoin_table
 
 ERROR_BP = 10.0
 READABLE = (Status.LIVE, Status.DEGRADED)
