@@ -59,6 +59,7 @@ from node.running_epoch import (
     stored_epochs,
 )
 from node.runtime import Halted, Runtime, wall_clock_ms
+from node.safety_transfer import require_free
 from node.signer import Signer
 from node.store import ArchiveReader, Retention, Store, StoreMissing, safety_for_start
 from node.store.store import JOURNAL_DIRECTORY
@@ -144,6 +145,7 @@ class Node:
             raise
 
     def _open(self) -> None:
+        require_free(self._store)
         self._epochs = stored_epochs(self._network, self._store)
         self._addresses: dict[int, PeerAddress] = {}
         self._candidates: Candidates | None = None
