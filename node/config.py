@@ -171,6 +171,10 @@ class NodeSection(Section):
     """The configuration of the later epoch with which this member joins."""
     member: Name | None = None
     """The name in the committee file; without it the node only follows."""
+    twin_watch_views: int = Field(default=4, ge=0, le=1_000)
+    """For so many certified views a member listens whether it runs elsewhere before it signs."""
+    twin_watch_seconds: int = Field(default=3, ge=0, le=600)
+    """And for so long at most; with 0 not at all."""
 
 
 class StoreSection(Section):

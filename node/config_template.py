@@ -72,6 +72,9 @@ data_dir = {_text(settings.data_dir)}
 network_file = {_text(settings.network_file)}
 # To join a network that goes on already: the configuration of the first epoch that lists this node.
 # epoch_file = "next.json"
+# Before a member signs, it listens whether it runs elsewhere: so many views, and so long at most.
+# twin_watch_views = 4
+# twin_watch_seconds = 3
 
 # How much of the past is kept: blocks for members that were away, reports for the API.
 # [store]

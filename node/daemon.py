@@ -8,7 +8,7 @@ import asyncio
 import gc
 import signal
 import sys
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from importlib.metadata import version
 from typing import TYPE_CHECKING
@@ -21,6 +21,7 @@ from aggregation.state import AgreedState
 from consensus.core import Core
 from consensus.errors import InvalidMessage
 from consensus.messages import EvidenceMessage, Successor
+from consensus.safety import SafetyState
 from node import network_file as committee_file
 from node.api.view import (
     ChainView,
@@ -39,16 +40,17 @@ from node.edges import Edges, Seat
 from node.epoch_file import EpochFile
 from node.epoch_file import load as load_epoch_file
 from node.epoch_history import EpochHistory
-from node.errors import ConfigurationError, NetworkFileError, OperatorError
-from node.evidence_book import EvidenceBook
+from node.errors import ConfigurationError, MemberHeld, NetworkFileError, OperatorError
+from node.evidence_book import EvidenceBook, Offence
 from node.handover_control import HandoverControl
-from node.journal import Journal, require_current
+from node.journal import Journal, recent_observations, require_current
 from node.keys.key_set import KeySet, load_keys
 from node.log import configure_logging
 from node.loop_lag import watch_asyncio, watch_trio
 from node.metrics import Metrics
 from node.network_file import NetworkFile
 from node.observer import Observer
+from node.own_signatures import OwnSignatures
 from node.registration import MemberRecord
 from node.report import Report
 from node.running_epoch import (
@@ -58,12 +60,14 @@ from node.running_epoch import (
     encode_successor,
     stored_epochs,
 )
-from node.runtime import Halted, Runtime, wall_clock_ms
-from node.signer import Signer
+from node.runtime import Halted, Runtime, TwinFound, wall_clock_ms
+from node.safety_transfer import require_free
+from node.signer import Signer, Silent
 from node.store import ArchiveReader, Retention, Store, StoreMissing, safety_for_start
 from node.store.store import JOURNAL_DIRECTORY
 from node.switchboard import Switchboard, peer_number, sealed
 from node.telemetry import Telemetry
+from node.twin_watch import TwinWatch
 from node.validity import Reminder
 
 if TYPE_CHECKING:
@@ -91,6 +95,15 @@ no quorum of the next committee is known to know of it."""
 
 JOIN_EVERY_SECONDS = 1.0
 
+TWIN_ADVICE = (
+    "Either the member runs a second time, or its keys were stolen, or its data directory is an "
+    "older copy. It signs nothing more and does not start here again by itself. Find the other "
+    "one and stop it; take what it signed from there with `didyma safety export` and bring it "
+    "here with `import`, or go on there. If there is no other one, have the committee exchange "
+    "the keys."
+)
+"""What to do when somebody else signs with the member's keys."""
+
 _log = structlog.get_logger("node.daemon")
 
 
@@ -104,19 +117,35 @@ def run(config: Config, *, new_member: bool = False, edges: Edges | None = None)
     node = Node(config, new_member=new_member, edges=edges or Edges())
     try:
         trio.run(node.run)
-    except* OperatorError as errors:
-        raise _first(errors) from None
-    except* Halted as errors:
-        raise OperatorError(f"the node halted: {_first(errors)}") from None
+    except BaseExceptionGroup as group:
+        raise _why(group) from None
     finally:
         node.close()
 
 
-def _first(group: BaseExceptionGroup[BaseException]) -> BaseException:
-    error: BaseException = group
-    while isinstance(error, BaseExceptionGroup):
-        error = error.exceptions[0]
-    return error
+def _why(group: BaseExceptionGroup[BaseException]) -> BaseException:
+    """Return what an operator must know of all that went wrong at once; a fault of ours as it is.
+
+    What came first often makes other tasks fail too.
+    """
+    leaves = list(_leaves(group))
+    if not all(isinstance(leaf, OperatorError | Halted | Silent) for leaf in leaves):
+        return group
+    for leaf in leaves:
+        if isinstance(leaf, TwinFound):
+            return MemberHeld(f"the node halted: {leaf}. {TWIN_ADVICE}")
+    for leaf in leaves:
+        if isinstance(leaf, OperatorError):
+            return leaf
+    return OperatorError(f"the node halted: {leaves[0]}")
+
+
+def _leaves(error: BaseException) -> Iterator[BaseException]:
+    if isinstance(error, BaseExceptionGroup):
+        for inner in error.exceptions:
+            yield from _leaves(inner)
+    else:
+        yield error
 
 
 class Node:
@@ -136,6 +165,7 @@ class Node:
         self._bls = keys.bls
         self._joins = joins
         self._new_member = new_member
+        self._began_ms = wall_clock_ms()
         self._store = _open_store(config, new_member)
         try:
             self._open()
@@ -144,6 +174,7 @@ class Node:
             raise
 
     def _open(self) -> None:
+        require_free(self._store)
         self._epochs = stored_epochs(self._network, self._store)
         self._addresses: dict[int, PeerAddress] = {}
         self._candidates: Candidates | None = None
@@ -182,7 +213,7 @@ class Node:
         self._mesh = self._make_mesh()
         self._board = Switchboard(self._mesh, self._store, self._epochs[:-1])
         self._evidence = EvidenceBook(
-            self._store, lambda: self._epochs, self._tell_all, self._telemetry.convicted
+            self._store, lambda: self._epochs, self._tell_all, self._convicted
         )
         self._board.on_evidence = self._evidence.receive
         self._feeds: FeedService | None = None
@@ -191,7 +222,7 @@ class Node:
         self._submit: Callable[[Report, AgreedState], None] = lambda _report, _state: None
         self._thread: AsyncioThread | None = None
         if self._me is not None:
-            self._prepare(self._me)
+            self._prepare(self._me, at_start=True)
 
     @property
     def _epoch(self) -> RunningEpoch:
@@ -203,7 +234,7 @@ class Node:
         """The index of this node in it, unless it is no member."""
         return self._epoch.index_of(self._bls.public_key)
 
-    def _prepare(self, me: int) -> None:
+    def _prepare(self, me: int, *, at_start: bool) -> None:
         """Make ready to take part in the newest epoch."""
         epoch, bls, identity = self._epoch, self._bls, self._keys.identity
         context = epoch.context
@@ -217,6 +248,12 @@ class Node:
             known_bls_keys=() if self._was_member() else self._keys_listed(),
         )
         require_current(self._config.node.data_dir / JOURNAL_DIRECTORY, safety)
+        self._signed_before = safety.last_voted_view
+        own, watch = self._own_signatures(me, safety), None
+        node = self._config.node
+        # Not at a handover, where all others would wait for this member.
+        if own is not None and at_start and node.twin_watch_seconds:
+            watch = TwinWatch(node.twin_watch_views, node.twin_watch_seconds)
         root = epoch.root(self._store)
         if root.block is None and safety.high_qc.view > 0:
             _log.warning(
@@ -254,7 +291,31 @@ class Node:
             evidence=self._evidence,
             events=edges.events(self._telemetry),
             expect=self._expect,
+            own=own,
+            watch=watch,
         )
+
+    def _own_signatures(self, me: int, safety: SafetyState) -> OwnSignatures | None:
+        if self._edges.signs_beside:
+            return None
+        context = self._epoch.context
+        journal = self._config.node.data_dir / JOURNAL_DIRECTORY
+        observed = recent_observations(journal, context.domain)
+        return OwnSignatures(context, me, safety, since_ms=self._began_ms, observed=observed)
+
+    def _convicted(self, offence: Offence) -> None:
+        self._telemetry.convicted(offence)
+        epoch, me = self._epoch, self._me
+        if self._edges.signs_beside or me is None or self._runtime is None:
+            return
+        # What was signed before this process began is shown, and no sign that a copy runs now.
+        if (offence.epoch, offence.member) == (epoch.context.epoch, me) and (
+            offence.view > self._signed_before
+        ):
+            evidence = offence.id.hex()
+            self._runtime.was_convicted(
+                f"proof of {offence.kind} in view {offence.view}, `didyma evidence show {evidence}`"
+            )
 
     def _expect(self, seconds: float) -> None:
         if self._thread is not None:
@@ -423,7 +484,7 @@ class Node:
         _log.info("epoch.begins", epoch=epoch.context.epoch, members=list(epoch.member_names))
         self._candidates = None
         if self._me is not None:
-            self._prepare(self._me)
+            self._prepare(self._me, at_start=False)
         else:
             self._telemetry.begin(epoch, self._identity())
         if self._thread is not None:

@@ -32,6 +32,9 @@ class Seat:
 class Edges:
     """What a member observes, sends, receives and is told, as it is."""
 
+    signs_beside = False
+    """Whether the member's keys sign other things too, so that these are no sign of a copy."""
+
     def observation(self, own: OwnObservation) -> OwnObservation:
         """Return what is observed, before it is signed."""
         return own

@@ -59,3 +59,7 @@ class NodeUnreachable(OperatorError):
 
 class CheckFailed(OperatorError):
     """What was to be checked does not hold."""
+
+
+class MemberHeld(OperatorError):
+    """The member may sign elsewhere: nothing is signed here until its operator says so."""

@@ -22,6 +22,7 @@ from node.store.errors import SafetyOutdated, StoreError, StoreFailed
 
 JOURNAL_FILE: Final = "journal.jsonl"
 LINE_BYTES_MAX: Final = 1 << 18
+_RECENT_BYTES: Final = 4 << 20
 
 Hex = str
 """Lower-case hexadecimal without a prefix."""
@@ -501,6 +502,25 @@ def read_journal(directory: Path) -> Iterator[Entry]:
                 )
             expected = entry.seq + 1
             yield entry
+
+
+def recent_observations(directory: Path, domain: bytes) -> set[bytes]:
+    """Return the digests of the newest observations that were signed under a domain."""
+    found: set[bytes] = set()
+    for path in reversed(journal_files(directory)):
+        with path.open("rb") as file:
+            file.seek(max(0, path.stat().st_size - _RECENT_BYTES))
+            lines = file.read().split(b"\n")
+        # The first may be cut, and the last is what follows the last line's end.
+        for line in lines[1 if path.stat().st_size > _RECENT_BYTES else 0 : -1]:
+            entry = _entry(path, 0, line)
+            if not isinstance(entry, Signed) or entry.domain != domain.hex():
+                continue
+            if entry.kind == "observation" and entry.id is not None:
+                found.add(bytes.fromhex(entry.id))
+        if len(lines) > 2:
+            break
+    return found
 
 
 def require_current(directory: Path, safety: SafetyState) -> None:

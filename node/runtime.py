@@ -33,10 +33,12 @@ from node.errors import NetworkFileError
 from node.evidence_book import EvidenceBook
 from node.journal import Journal
 from node.network.rate import PeerBuckets
+from node.own_signatures import OwnSignatures
 from node.payload import digest_of, is_priced
 from node.running_epoch import RunningEpoch, encode_successor
 from node.signer import Signer
 from node.store import Gap, Store
+from node.twin_watch import EarlyFrames, TwinWatch
 from node.verifier import BadShares
 
 if TYPE_CHECKING:
@@ -85,6 +87,10 @@ _log = structlog.get_logger("node.runtime")
 
 class Halted(Exception):
     """The node stopped itself: a promise was broken that more than f faulty members can break."""
+
+
+class TwinFound(Halted):
+    """Somebody else signs with this member's keys."""
 
 
 class Network(Protocol):
@@ -184,8 +190,14 @@ class Runtime:
         evidence: EvidenceBook,
         events: Events,
         expect: Callable[[float], None] = lambda _seconds: None,
+        own: OwnSignatures | None = None,
+        watch: TwinWatch | None = None,
     ) -> None:
-        """Take what the member consists of; `expect` is told in how many seconds it observes."""
+        """Take what the member consists of; `expect` is told in how many seconds it observes.
+
+        With `own` it stops if somebody else signs with its keys; with `watch` it listens for that
+        before it signs anything.
+        """
         self._epoch = epoch
         self._context = epoch.context
         self._me = me
@@ -215,6 +227,9 @@ class Runtime:
         self._requests = PeerBuckets[int](REQUESTS_A_SECOND, REQUESTS_AT_ONCE)
         self._others = [member for member in range(self._context.n) if member != me]
         self._observed_ns: dict[int, int] = {}
+        self._own = own
+        self._watch = watch
+        self._kept: dict[int, EarlyFrames] = {}
         self._backfill = Backfill(epoch, me, store, events, self._send)
         self._nursery: trio.Nursery
 
@@ -234,11 +249,14 @@ class Runtime:
         How it ended is then durable.
         """
         async with trio.open_nursery() as self._nursery:
+            if self._watch is not None:
+                task_status.started()
+                task_status = trio.TASK_STATUS_IGNORED
+                await self._listen(self._watch)
             self._nursery.start_soon(self._timer.run, self._time_out)
             self._nursery.start_soon(self._observing.run, self._observe_now)
-            for member in range(self._context.n):
-                if member != self._me:
-                    self._nursery.start_soon(self._serve, member)
+            for member in self._others:
+                self._nursery.start_soon(self._serve, member)
             witnessed = await trio.to_thread.run_sync(self._witnessed)
             await self._step(lambda: self._core.start(stored, wall_clock_ms(), witnessed))
             task_status.started()
@@ -251,13 +269,79 @@ class Runtime:
         kept = self._store.witnessed(self._context.domain)
         return [_witnessed_decoder.decode(encoded) for encoded in kept]
 
+    # Whether somebody else signs with our keys.
+
+    async def _listen(self, watch: TwinWatch) -> None:
+        """Hear what the others say before anything is signed; it is kept for when that is over."""
+        _log.info("twin_watch.begun", views=watch.views, seconds=watch.seconds)
+        with trio.move_on_after(watch.seconds):
+            async with trio.open_nursery() as nursery:
+                for member in self._others:
+                    nursery.start_soon(self._hear, member, watch)
+                await watch.enough.wait()
+                nursery.cancel_scope.cancel()
+        _log.info("twin_watch.over", views=watch.heard)
+
+    async def _hear(self, member: int, watch: TwinWatch) -> None:
+        kept = self._kept[member] = EarlyFrames()
+        while True:
+            frame = await self._network.receive_from(member)
+            kept.add(frame)
+            try:
+                message = wire.decode(frame)
+                if isinstance(message, wire.Proposal | wire.Timeout | wire.Certificate):
+                    await trio.to_thread.run_sync(
+                        self._verifier.check, member, message, limiter=self._verifying
+                    )
+                    await self._look(member, message)
+                    watch.certified(
+                        message.block.justify.view
+                        if isinstance(message, wire.Proposal)
+                        else message.qc.view
+                    )
+            except InvalidMessage:
+                pass  # It is judged when it is taken.
+
+    async def _look(self, member: int, message: wire.Message) -> None:
+        """Stop for good if a checked message holds a signature of ours that we did not make."""
+        foreign = None if self._own is None else self._own.foreign_in(message)
+        if foreign is not None:
+            _log.error(
+                "twin.found",
+                kind=foreign.kind,
+                view=foreign.view,
+                signed_elsewhere=foreign.came,
+                signed_here=foreign.own,
+                told_by=member,
+                proof="0x" + foreign.proof.hex(),
+            )
+            await self._stand_aside(str(foreign))
+
+    def was_convicted(self, found: str) -> None:
+        """Stop for good, since there is proof of what this process did not do."""
+        self._signer.fall_silent(found)
+        self._nursery.start_soon(self._stand_aside, found)
+
+    async def _stand_aside(self, found: str) -> NoReturn:
+        """Sign nothing more, and note durably that the member must not start by itself again."""
+        reason = f"somebody else signs with this member's keys: there is {found}"
+        self._signer.fall_silent(reason)
+        if self._journal is not None:
+            self._journal.halted(reason)
+        await trio.to_thread.run_sync(self._store.hold, wall_clock_ms(), reason)
+        raise TwinFound(reason)
+
     # From the network to the core.
 
     async def _serve(self, member: int) -> None:
+        early = self._kept.pop(member, None)
         while True:
             # Taken one by one, so that what waits stays within the network's bounds, and goes with
             # the link if the member is dropped.
-            frame = await self._network.receive_from(member)
+            if early:
+                frame = early.take()
+            else:
+                frame = await self._network.receive_from(member)
             try:
                 message = self._verifier.settled(wire.decode(frame))
                 if not self._is_wanted(member, message):
@@ -268,6 +352,7 @@ class Runtime:
                     await trio.to_thread.run_sync(
                         self._verifier.check, member, message, limiter=self._verifying
                     )
+                await self._look(member, message)
                 if isinstance(message, wire.EvidenceMessage):
                     key = self._context.configuration.members[member].ed25519_key
                     await self._evidence.receive(key, self._epoch, message)
@@ -545,6 +630,8 @@ class Runtime:
 
     def _send_vote(self, effect: fx.SendVote) -> None:
         share = self._signer.vote(effect.block_id)
+        if self._own is not None:
+            self._own.vote(effect.header.view, effect.block_id)
         if self._journal is not None:
             domain = self._context.domain
             self._journal.signed_vote(domain, effect.header, effect.block_id, share)
@@ -554,6 +641,9 @@ class Runtime:
         block, block_id = effect.block, effect.block_id
         share = self._signer.vote(block_id)
         signature = self._signer.proposal(block_id)
+        if self._own is not None:
+            self._own.vote(block.view, block_id)
+            self._own.proposal(block.view, block_id)
         if self._journal is not None:
             domain = self._context.domain
             self._journal.signed_vote(domain, block.header, block_id, share)
@@ -564,6 +654,8 @@ class Runtime:
     def _send_timeout(self, effect: fx.SendTimeout) -> None:
         self._events.gave_up(effect.view)
         share = self._signer.timeout(effect.view, effect.high_qc_view)
+        if self._own is not None:
+            self._own.timeout(effect.view, effect.high_qc_view)
         if self._journal is not None:
             domain = self._context.domain
             self._journal.signed_timeout(domain, effect.view, effect.high_qc_view, share)
@@ -619,6 +711,8 @@ class Runtime:
         observed = wire.Observed(effect.view, self._me, own.body.encode(), bytes(64))
         digest = digest_of(domain, observed)
         signature = self._signer.observation(digest)
+        if self._own is not None:
+            self._own.observation(effect.view, digest)
         observed = wire.Observed(effect.view, self._me, observed.body, signature)
         if self._journal is not None:
             body = observed.body

@@ -15,7 +15,7 @@ import click
 
 from node.cli.exit_codes import ExitCode
 from node.cli.output import emit_error
-from node.errors import ConfigurationError, NodeUnreachable, OperatorError
+from node.errors import ConfigurationError, MemberHeld, NodeUnreachable, OperatorError
 
 ENTRY_POINT_GROUP = "didyma.commands"
 
@@ -26,6 +26,10 @@ _BUILT_IN = {
     "committee": ("node.cli.committee:committee", "Propose and approve the next committee."),
     "config": ("node.cli.config:config", "Check or show the configuration in force."),
     "doctor": ("node.cli.doctor:doctor", "Look at all that a node needs; say what to mend."),
+    "safety": (
+        "node.cli.safety:safety",
+        "Show, export and import what the member must never forget.",
+    ),
     "run": ("node.cli.run:run", "Run the node."),
     "status": ("node.cli.status:status", "Ask the running node how it is."),
     "feeds": ("node.cli.feeds:feeds", "List, try and decode feeds and their sources."),
@@ -119,6 +123,8 @@ class RootCommand(click.Group):
 def _classify(error: OperatorError) -> tuple[str, ExitCode]:
     if isinstance(error, ConfigurationError):
         return "configuration", ExitCode.CONFIGURATION
+    if isinstance(error, MemberHeld):
+        return "held", ExitCode.HELD
     if isinstance(error, NodeUnreachable):
         return "unreachable", ExitCode.UNREACHABLE
     return "failure", ExitCode.FAILURE

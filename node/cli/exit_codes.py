@@ -11,6 +11,7 @@ class ExitCode(IntEnum):
     USAGE = 2
     CONFIGURATION = 3
     UNREACHABLE = 4
+    HELD = 5
     INTERRUPTED = 130
 
 
@@ -20,5 +21,6 @@ MEANING = {
     ExitCode.USAGE: "wrong arguments or options",
     ExitCode.CONFIGURATION: "a file that was named is missing or not usable, such as node.toml",
     ExitCode.UNREACHABLE: "the node did not answer",
+    ExitCode.HELD: "the member may sign elsewhere, so nothing is signed here; see `didyma safety`",
     ExitCode.INTERRUPTED: "interrupted",
 }

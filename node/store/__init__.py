@@ -13,11 +13,12 @@ from node.store.errors import (
     StoreError,
     StoreExists,
     StoreFailed,
+    StoreHeld,
     StoreLocked,
     StoreMissing,
     StoreTooNew,
 )
-from node.store.store import Gap, Head, Retention, Store, StoredEvidence
+from node.store.store import Gap, Head, Hold, Retention, Store, StoredEvidence
 
 __all__ = [
     "ArchiveReader",
@@ -25,6 +26,7 @@ __all__ = [
     "ForeignStore",
     "Gap",
     "Head",
+    "Hold",
     "NewMemberRefused",
     "Retention",
     "SafetyMissing",
@@ -35,6 +37,7 @@ __all__ = [
     "StoreError",
     "StoreExists",
     "StoreFailed",
+    "StoreHeld",
     "StoreLocked",
     "StoreMissing",
     "StoreTooNew",

@@ -1,6 +1,6 @@
 """What can go wrong with the data directory, and what the operator should do about it."""
 
-from node.errors import OperatorError
+from node.errors import MemberHeld, OperatorError
 
 
 class StoreError(OperatorError):
@@ -41,6 +41,10 @@ class ForeignStore(StoreError):
 
 class NewMemberRefused(StoreError):
     """The operator called a member new whose key an epoch has listed already."""
+
+
+class StoreHeld(StoreError, MemberHeld):
+    """The member may sign elsewhere, so this store must not be used until its operator says so."""
 
 
 class StoreFailed(StoreError):

@@ -29,6 +29,10 @@ def refuse_regression(stored: SafetyState, new: SafetyState) -> None:
         raise SafetyRegression(
             f"the high QC would fall from view {stored.high_qc.view} to {new.high_qc.view}"
         )
+    if stored.high_tc is not None and (
+        new.high_tc is None or new.high_tc.view < stored.high_tc.view
+    ):
+        raise SafetyRegression(f"the high TC of view {stored.high_tc.view} would be lost")
     if stored.closed and not new.closed:
         raise SafetyRegression("a closed epoch would be opened again")
     if stored.closed and _signed(new) != _signed(stored):

@@ -52,6 +52,10 @@ SAFETY_MIGRATIONS = (
         " data BLOB NOT NULL) STRICT",
         "CREATE INDEX witnessed_by_domain ON witnessed (domain, seq)",
     ),
+    (
+        "CREATE TABLE hold (one INTEGER PRIMARY KEY CHECK (one = 1), at_ms INTEGER NOT NULL,"
+        " reason TEXT NOT NULL) STRICT",
+    ),
 )
 
 ARCHIVE_MIGRATIONS = (

@@ -99,6 +99,14 @@ class StoredEvidence:
     data: bytes
 
 
+@dataclass(frozen=True, slots=True)
+class Hold:
+    """Why nothing is signed with a store any more, and since when (Unix ms)."""
+
+    at_ms: int
+    reason: str
+
+
 class _Turns:
     """A lock whose holder first does something that was put off."""
 
@@ -273,15 +281,18 @@ class Store:
             stored = self._load_safety(safety.domain)
             if stored is not None:
                 refuse_regression(stored, safety)
-            encoded = safety.encode()
             self._database.begin()
-            self._database.write(
-                "INSERT INTO safety VALUES (?, ?, ?) ON CONFLICT (domain)"
-                " DO UPDATE SET state = excluded.state, digest = excluded.digest",
-                (safety.domain, encoded, keccak(encoded)),
-            )
+            self._write_safety(safety)
             self._commit()
             self._saved[safety.domain] = safety
+
+    def _write_safety(self, safety: SafetyState) -> None:
+        encoded = safety.encode()
+        self._database.write(
+            "INSERT INTO safety VALUES (?, ?, ?) ON CONFLICT (domain)"
+            " DO UPDATE SET state = excluded.state, digest = excluded.digest",
+            (safety.domain, encoded, keccak(encoded)),
+        )
 
     def load_safety(self, domain: bytes) -> SafetyState | None:
         """Return the safety state of an epoch; raise `StoreDamaged` if it does not read back."""
@@ -322,6 +333,60 @@ class Store:
         """Tell whether this store has seen all that a BLS key ever signed."""
         with self._mutex:
             return bool(self._database.rows("SELECT 1 FROM own_key WHERE bls_key = ?", (bls_key,)))
+
+    # How what must never be forgotten moves to another machine.
+
+    def safety_states(self) -> list[SafetyState]:
+        """Return the safety states of all epochs."""
+        with self._mutex:
+            domains = self._database.rows("SELECT domain FROM safety ORDER BY rowid")
+            states = [self._load_safety(bytes(domain)) for (domain,) in domains]  # type: ignore[call-overload]
+        return [state for state in states if state is not None]
+
+    def own_keys(self) -> list[bytes]:
+        """Return the BLS keys of which this store has seen all that they ever signed."""
+        with self._mutex:
+            return [bytes(key) for (key,) in self._database.rows("SELECT bls_key FROM own_key")]  # type: ignore[call-overload]
+
+    def take_over(self, bls_key: bytes, states: Sequence[SafetyState]) -> None:
+        """Make a key's safety states from elsewhere durable: all of them or none; end a hold.
+
+        Raises `SafetyRegression` if one of them forgets what the stored one remembers.
+        """
+        with self._mutex:
+            for safety in states:
+                stored = self._load_safety(safety.domain)
+                if stored is not None:
+                    refuse_regression(stored, safety)
+            # What other threads wrote before is not part of this transaction.
+            self._commit()
+            with self._database.transaction():
+                self._database.write("INSERT OR IGNORE INTO own_key VALUES (?)", (bls_key,))
+                for safety in states:
+                    self._write_safety(safety)
+                self._database.write("DELETE FROM hold")
+            for safety in states:
+                self._saved[safety.domain] = safety
+
+    def hold(self, at_ms: int, reason: str) -> None:
+        """Note, durably, that nothing may be signed with this store; an older hold stays."""
+        with self._mutex:
+            self._database.begin()
+            self._database.write("INSERT OR IGNORE INTO hold VALUES (1, ?, ?)", (at_ms, reason))
+            self._commit()
+
+    def held(self) -> Hold | None:
+        """Return why nothing may be signed with this store, if that is so."""
+        with self._mutex:
+            rows = self._database.rows("SELECT at_ms, reason FROM hold")
+        return Hold(*rows[0]) if rows else None  # type: ignore[arg-type]
+
+    def resume(self) -> None:
+        """Forget a hold, durably."""
+        with self._mutex:
+            self._database.begin()
+            self._database.write("DELETE FROM hold")
+            self._commit()
 
     # How epochs end.
 

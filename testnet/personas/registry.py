@@ -94,6 +94,8 @@ class Drift:
 class Tampered(Edges):
     """Sends and receives other things than the core believes."""
 
+    signs_beside = True
+
     def __init__(
         self, kind: type[Tampering], random: Random, misbehaves: Callable[[], bool]
     ) -> None:
