@@ -184,7 +184,8 @@ class EvmChain:
             address: {"balance": balance, "nonce": 0, "code": b"", "storage": {}}
             for address, balance in balances.items()
         }
-        self._database = AtomicDB()
+        self._store: dict[bytes, bytes] = {}
+        self._database = AtomicDB(MemoryDB(self._store))
         self._chain = chain_class.from_genesis(self._database, genesis, state)
         self._blocks = [Block(self._chain.get_canonical_block_header_by_number(0), (), ())]
         self._by_hash = {self._blocks[0].hash: self._blocks[0]}
@@ -195,9 +196,9 @@ class EvmChain:
     def branch(self) -> "EvmChain":
         """Return a chain of its own that begins with the same blocks."""
         other = copy.copy(self)
-        database = AtomicDB(MemoryDB(dict(self._database.wrapped_db.kv_store)))
-        other._database = database
-        other._chain = type(self._chain)(database, self._chain.header)
+        other._store = dict(self._store)
+        other._database = AtomicDB(MemoryDB(other._store))
+        other._chain = type(self._chain)(other._database, self._chain.header)
         other._blocks = list(self._blocks)
         other._by_hash = dict(self._by_hash)
         other._receipts = dict(self._receipts)

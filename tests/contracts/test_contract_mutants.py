@@ -27,7 +27,7 @@ def test_every_mistake_fits_the_sources(tmp_path: Path) -> None:
 
 @pytest.mark.checkout
 def test_every_proof_has_a_mistake_that_it_refutes() -> None:
-    """A proof that holds of anything proves nothing; `make verify-contracts` shows the refutations."""
+    """A proof that holds of anything proves nothing; `make verify-contracts` shows refutations."""
     from contracts.tools import mutants, prove
 
     planted = [mutants.load(CONTRACTS / "test" / "mutants" / f"{name}.toml") for name in NAMES]
