@@ -269,7 +269,7 @@ class Node:
         node = self._config.node
         # Not at a handover, where all others would wait for this member.
         if own is not None and at_start and node.twin_watch_seconds:
-            watch = TwinWatch(node.twin_watch_views, node.twin_watch_seconds)
+            watch = TwinWatch(node.twin_watch_views, node.twin_watch_seconds, self._is_linked)
         root = epoch.root(self._store)
         if root.block is None and safety.high_qc.view > 0:
             _log.warning(
@@ -318,6 +318,10 @@ class Node:
         journal = self._config.node.data_dir / JOURNAL_DIRECTORY
         observed = recent_observations(journal, context.domain)
         return OwnSignatures(context, me, safety, since_ms=self._began_ms, observed=observed)
+
+    def _is_linked(self) -> bool:
+        peers = self._mesh.status()
+        return not peers or any(peer.connected for peer in peers)
 
     def _convicted(self, offence: Offence) -> None:
         self._telemetry.convicted(offence)
@@ -739,6 +743,8 @@ class Node:
         core = self._runtime.core if self._runtime is not None else None
         if core is not None and core.high_qc.view - core.root.view > BEHIND_VIEWS_MAX:
             reasons.append(catching_up(core))
+        if self._runtime is not None and self._runtime.listens:
+            reasons.append("listens whether this member runs elsewhere, before it signs anything")
         silent_ms = self._telemetry.silent_ms
         if silent_ms is None:
             reasons.append("no round has been certified since the start")
