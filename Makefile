@@ -85,7 +85,7 @@ verify-contracts: setup contracts/node_modules contracts/.tools  ## long fuzzing
 	@FOUNDRY_PROFILE=long $(forge) test
 	@$(bin)/python contracts/tools/prove.py
 	@$(bin)/python contracts/tools/slither.py
-	@$(bin)/python contracts/tools/mutants.py
+	@$(bin)/python contracts/tools/mutants.py --jobs 2
 
 contracts/.tools: contracts/tools/constraints.txt
 	@.ci/setup dev

@@ -50,6 +50,7 @@ def results(folder: Path, pattern: str = "", seconds: float = SECONDS_MAX) -> di
             *("--forge-build-out", ".forge/proofs", "--no-status", "--json-output", str(report)),
             *("--solver", "z3", "--solver-timeout-assertion", "600000", "--loop", "300"),
             *("--storage-layout", "generic", "--function", "check_"),
+            "--early-exit",
             *("--match-test", f"^({'|'.join(wanted)})\\("),
         ]
         process = subprocess.Popen(
