@@ -111,10 +111,15 @@ def _feed(row: object, place: str) -> FeedSpec:
             f"{place}: {error}; {DEFAULT_PATH.name} explains and shows every entry"
         ) from None
     for spec in feed.sources:
-        if find_venue(spec.venue) is None:
+        venue = find_venue(spec.venue)
+        if venue is None:
             raise ValueError(
                 f"{place}: unknown venue {spec.venue[:40]!r}; use one of {', '.join(VENUES)}"
             )
+        try:
+            venue.symbol(spec.base, spec.quote)
+        except ValueError as error:
+            raise ValueError(f"{place}: {error}") from None
     return feed
 
 

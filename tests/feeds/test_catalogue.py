@@ -100,6 +100,10 @@ REFUSED: list[tuple[object, str]] = [
     (changed(sources=[3]), r"feed 0 \(BTC/USD\): Expected `object`, got `int`"),
     (changed(breaker={"sigma": 1}), r"\(BTC/USD\), breaker: unknown entry 'sigma'"),
     (source(venue="krakn"), r"feed 0 \(BTC/USD\): unknown venue 'krakn'; use one of binance,"),
+    (
+        source(venue="coinbase_advanced", quote="USDC"),
+        r"feed 0 \(BTC/USD\): coinbase_advanced has no book of BTC/USDC; name BTC/USD",
+    ),
     (source(weights=1), r"feed 0 \(BTC/USD\), source 1: unknown entry 'weights'"),
     (source(weight=0), r"feed 0 \(BTC/USD\): source coinbase_exchange/BTC/USD: weight must be"),
     (source(quote="EUR"), r"needs the feed EUR/USD, which is not in the table"),

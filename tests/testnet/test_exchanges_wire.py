@@ -376,12 +376,9 @@ def test_kraken_rest() -> None:
         ticker = body["result"]["XXBTZUSD"]
         assert set(ticker) == set("abcvptlho")
         assert_on_market("BTC", "USD", ticker["b"][0], ticker["a"][0], None)
-        # One request a second.
-        await asyncio.sleep(1.1)
         _, body = await client.get("/0/public/Ticker?pair=SOLUSD,USDTUSD")
         assert set(body["result"]) == {"SOLUSD", "USDTZUSD"}
         unknown = {"error": ["EQuery:Unknown asset pair"]}
-        await asyncio.sleep(1.1)
         assert await client.get("/0/public/Ticker?pair=XYZUSD") == (200, unknown)
 
     talk("kraken", conversation)
@@ -748,8 +745,6 @@ def test_okx_refuses() -> None:
             assert answer["msg"]
             assert answer["connId"]
             await client.close()
-            # Three connects a second.
-            await asyncio.sleep(0.4)
 
     talk("okx", conversation)
 
