@@ -71,6 +71,8 @@ _WARM_S_PER_NODE = 12
 
 _STOP_GRACE_S = 8
 _LOOK_EVERY_S = 0.5
+_SOURCES_COME_S = 3.0
+"""So long after the first live prices the last exchange has answered, too."""
 _POLL_S = 0.1
 _VIEWS_BEHIND_MAX = 4
 
@@ -157,7 +159,7 @@ class Run:
     crashes: list[str] = field(default_factory=list)
     tick_to_observation: list[tuple[float, float]] = field(default_factory=list)
     warnings: dict[str, set[str]] = field(default_factory=dict)
-    """What nodes warned of, by feed, from the first live prices on."""
+    """What nodes warned of, by feed, from soon after the first live prices on."""
     chain: ChainWatch | None = None
 
 
@@ -384,7 +386,7 @@ class Cluster:
         while True:
             begun = time.monotonic()
             await self._watch.look()
-            if self._warm_at is not None:
+            if self._warm_at is not None and begun > self._warm_at + _SOURCES_COME_S:
                 self._note_warnings(self._watch.statuses)
             self._show(self.snapshot())
             await asyncio.sleep(max(0.1, begun + _LOOK_EVERY_S - time.monotonic()))
