@@ -8,7 +8,7 @@ import asyncio
 import gc
 import signal
 import sys
-from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import asynccontextmanager
 from importlib.metadata import version
 from typing import TYPE_CHECKING
@@ -52,6 +52,7 @@ from node.network_file import NetworkFile
 from node.observer import Observer
 from node.own_signatures import OwnSignatures
 from node.registration import MemberRecord
+from node.reload import reload
 from node.report import Report
 from node.running_epoch import (
     RunningEpoch,
@@ -63,6 +64,7 @@ from node.running_epoch import (
 from node.runtime import Halted, Runtime, TwinFound, wall_clock_ms
 from node.safety_transfer import require_free
 from node.signer import Signer, Silent
+from node.stopping import end_within
 from node.store import ArchiveReader, Retention, Store, StoreMissing, safety_for_start
 from node.store.store import JOURNAL_DIRECTORY
 from node.switchboard import Switchboard, peer_number, sealed
@@ -74,10 +76,9 @@ if TYPE_CHECKING:
     from trio_typing import TaskStatus  # libp2p brings stubs of trio that lack the name
 
     from feeds.service import FeedService
-    from feeds.venue import VenueEndpoint
     from node.network.address import PeerAddress
     from node.network.mesh import Mesh
-    from node.publisher import EpochTerms, Publisher
+    from node.publisher import ChainSettings, EpochTerms, Publisher
 
 SNAPSHOT_SECONDS = 1.0
 GIL_SECONDS_MAX = 0.001
@@ -107,14 +108,21 @@ TWIN_ADVICE = (
 _log = structlog.get_logger("node.daemon")
 
 
-def run(config: Config, *, new_member: bool = False, edges: Edges | None = None) -> None:
+def run(
+    config: Config,
+    *,
+    new_member: bool = False,
+    edges: Edges | None = None,
+    read_again: Callable[[], Config] | None = None,
+) -> None:
     """Run a member's node until it is told to stop (SIGINT or SIGTERM).
 
+    At SIGHUP it takes over what can change of `read_again`, the configuration as its file is then.
     `edges` may change what passes between the member and the world: the testnet's personas use it.
     Raises `OperatorError` for whatever an operator can mend.
     """
     configure_logging(config.log.format, config.log.level)
-    node = Node(config, new_member=new_member, edges=edges or Edges())
+    node = Node(config, new_member=new_member, edges=edges or Edges(), read_again=read_again)
     try:
         trio.run(node.run)
     except BaseExceptionGroup as group:
@@ -151,8 +159,16 @@ def _leaves(error: BaseException) -> Iterator[BaseException]:
 class Node:
     """One member's node. Construction opens what it needs and refuses what does not fit."""
 
-    def __init__(self, config: Config, *, new_member: bool, edges: Edges) -> None:
+    def __init__(
+        self,
+        config: Config,
+        *,
+        new_member: bool,
+        edges: Edges,
+        read_again: Callable[[], Config] | None = None,
+    ) -> None:
         self._config = config
+        self._read_again = read_again
         self._edges = edges
         self._network = committee_file.load(config.node.network_file)
         keys = load_keys(config.keys)
@@ -253,7 +269,7 @@ class Node:
         node = self._config.node
         # Not at a handover, where all others would wait for this member.
         if own is not None and at_start and node.twin_watch_seconds:
-            watch = TwinWatch(node.twin_watch_views, node.twin_watch_seconds)
+            watch = TwinWatch(node.twin_watch_views, node.twin_watch_seconds, self._is_linked)
         root = epoch.root(self._store)
         if root.block is None and safety.high_qc.view > 0:
             _log.warning(
@@ -302,6 +318,10 @@ class Node:
         journal = self._config.node.data_dir / JOURNAL_DIRECTORY
         observed = recent_observations(journal, context.domain)
         return OwnSignatures(context, me, safety, since_ms=self._began_ms, observed=observed)
+
+    def _is_linked(self) -> bool:
+        peers = self._mesh.status()
+        return not peers or any(peer.connected for peer in peers)
 
     def _convicted(self, offence: Offence) -> None:
         self._telemetry.convicted(offence)
@@ -380,23 +400,79 @@ class Node:
 
     async def run(self) -> None:
         """Run until a signal comes, the member is removed, or what fails must stop the node."""
-        with trio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as signals:
-            async with AsyncioThread() as asyncio_thread, trio.open_nursery() as nursery:
-                self._thread = asyncio_thread
-                async with self._asyncio_side(asyncio_thread):
-                    await nursery.start(self._mesh.run)
-                    await nursery.start(self._board.run, list(self._addresses))
-                    await nursery.start(self._agree, nursery)
-                    nursery.start_soon(self._show)
-                    nursery.start_soon(self._evidence.run)
-                    nursery.start_soon(watch_trio, self._metrics)
-                    _settle_memory()
-                    _share_interpreter()
-                    _log.info("node_started", member=self._telemetry.member)
-                    async for number in signals:
-                        _log.info("node_stopping", signal=signal.Signals(number).name)
-                        nursery.cancel_scope.cancel()
-                        break
+        with trio.open_signal_receiver(signal.SIGINT, signal.SIGTERM, signal.SIGHUP) as signals:
+            async with trio.open_nursery() as whole:
+                whole.start_soon(self._obey, signals, whole.cancel_scope)
+                async with AsyncioThread() as asyncio_thread, trio.open_nursery() as nursery:
+                    self._thread = asyncio_thread
+                    async with self._asyncio_side(asyncio_thread):
+                        await nursery.start(self._mesh.run)
+                        await nursery.start(self._board.run, list(self._addresses))
+                        await nursery.start(self._agree, nursery)
+                        nursery.start_soon(self._show)
+                        nursery.start_soon(self._evidence.run)
+                        nursery.start_soon(watch_trio, self._metrics)
+                        _settle_memory()
+                        _share_interpreter()
+                        _log.info("node_started", member=self._telemetry.member)
+                        await trio.sleep_forever()
+                whole.cancel_scope.cancel()
+
+    async def _obey(self, signals: AsyncIterator[int], everything: trio.CancelScope) -> None:
+        async for number in signals:
+            if number == signal.SIGHUP:
+                await self._reload()
+                continue
+            _log.info("node_stopping", signal=signal.Signals(number).name)
+            end_within()
+            everything.cancel()
+            return
+
+    async def _reload(self) -> None:
+        """Take over what can change of the configuration's file, all of that or nothing."""
+        if self._read_again is None:
+            _log.warning("reload.refused", reason="this node was not started from a file")
+            return
+        own = self._config.node.member
+        needed = {member.name for member in self._epoch.members if member.name != own}
+        try:
+            read = await trio.to_thread.run_sync(self._read_again)
+            taken = reload(
+                self._config, read, frozenset(needed) if self._me is not None else frozenset()
+            )
+        except OperatorError as error:
+            _log.error(
+                "reload.refused",
+                reason=str(error),
+                advice="the configuration from before stays in force, as a whole",
+            )
+            return
+        old, self._config = self._config, taken.config
+        new = self._config
+        if new.log != old.log:
+            configure_logging(new.log.format, new.log.level)
+        if new.p2p.peers != old.p2p.peers:
+            self._readdress()
+        if self._thread is not None:
+            if new.feeds != old.feeds:
+                self._thread.call(self._restart_feeds)
+            if new.chains != old.chains and self._publisher is not None:
+                self._thread.call(self._publisher.change, _published(new))
+        _log.info("reload.done", changed=list(taken.changed))
+        if taken.waiting:
+            _log.warning(
+                "reload.needs_restart",
+                keys=list(taken.waiting),
+                advice="these take force when the node is started again",
+            )
+
+    def _readdress(self) -> None:
+        """Dial the other members where the configuration says now; links that stand stay."""
+        wanted = self._peers_wanted()
+        for peer, address in wanted.items():
+            if peer in self._addresses and self._addresses[peer] != address:
+                self._mesh.readdress(peer, address)
+                self._addresses[peer] = address
 
     async def _agree(
         self,
@@ -495,15 +571,20 @@ class Node:
 
     def _restart_feeds(self) -> None:
         if self._feeds_task is not None:
-            self._feeds_task.cancel("another table")
+            self._feeds_task.cancel("another table, or other endpoints")
 
-    async def _run_feeds(self, endpoints: "Mapping[str, VenueEndpoint]") -> None:
+    async def _run_feeds(self) -> None:
         """Collect quotes for the newest epoch's feeds; in the asyncio thread."""
         from feeds.service import FeedService
+        from feeds.venue import VenueEndpoint
 
         assert self._thread is not None
         while True:
             table = self._epoch.table
+            endpoints = {
+                venue: VenueEndpoint(endpoint.ws_url, endpoint.rest_url)
+                for venue, endpoint in self._config.feeds.endpoints.items()
+            }
             self._feeds = FeedService(
                 table,
                 endpoints,
@@ -520,15 +601,10 @@ class Node:
     @asynccontextmanager
     async def _asyncio_side(self, thread: AsyncioThread) -> AsyncIterator[None]:
         """Start the exchanges, the API and the publisher in the asyncio thread."""
-        from feeds.venue import VenueEndpoint
         from node.api.server import ApiServer, Listeners
 
         config = self._config
-        endpoints = {
-            venue: VenueEndpoint(endpoint.ws_url, endpoint.rest_url)
-            for venue, endpoint in config.feeds.endpoints.items()
-        }
-        thread.start(self._run_feeds, endpoints)
+        thread.start(self._run_feeds)
         thread.start(watch_asyncio, self._metrics)
         self._start_publisher(thread)
         self._api = ApiServer(
@@ -554,14 +630,13 @@ class Node:
                 await thread.run(self._api.stop)
 
     def _start_publisher(self, thread: AsyncioThread) -> None:
-        chains = [chain for chain in self._config.chains if chain.publish]
         account = self._keys.account
-        if not chains or account is None:
+        if account is None or not any(chain.publish for chain in self._config.chains):
             return
-        from node.publisher import ChainSettings, Publisher  # web3 takes seconds to import
+        from node.publisher import Publisher  # web3 takes seconds to import
 
         publisher = Publisher(
-            [ChainSettings.of(chain) for chain in chains],
+            _published(self._config),
             network=self._network.network,
             terms=self._terms_of(self._epochs[0]),
             private_key=bytes(account.account.key),
@@ -668,6 +743,8 @@ class Node:
         core = self._runtime.core if self._runtime is not None else None
         if core is not None and core.high_qc.view - core.root.view > BEHIND_VIEWS_MAX:
             reasons.append(catching_up(core))
+        if self._runtime is not None and self._runtime.listens:
+            reasons.append("listens whether this member runs elsewhere, before it signs anything")
         silent_ms = self._telemetry.silent_ms
         if silent_ms is None:
             reasons.append("no round has been certified since the start")
@@ -777,6 +854,13 @@ def _open_store(config: Config, new_member: bool) -> Store:
         if not new_member:
             raise
         return Store.create(config.node.data_dir, retention)
+
+
+def _published(config: Config) -> "list[ChainSettings]":
+    """Return the chains that this node transmits to."""
+    from node.publisher import ChainSettings
+
+    return [ChainSettings.of(chain) for chain in config.chains if chain.publish]
 
 
 def catching_up(core: Core) -> str:

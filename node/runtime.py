@@ -229,6 +229,8 @@ class Runtime:
         self._observed_ns: dict[int, int] = {}
         self._own = own
         self._watch = watch
+        self.listens = False
+        """Whether it hears what others say and signs nothing yet."""
         self._kept: dict[int, EarlyFrames] = {}
         self._backfill = Backfill(epoch, me, store, events, self._send)
         self._nursery: trio.Nursery
@@ -274,12 +276,13 @@ class Runtime:
     async def _listen(self, watch: TwinWatch) -> None:
         """Hear what the others say before anything is signed; it is kept for when that is over."""
         _log.info("twin_watch.begun", views=watch.views, seconds=watch.seconds)
-        with trio.move_on_after(watch.seconds):
-            async with trio.open_nursery() as nursery:
-                for member in self._others:
-                    nursery.start_soon(self._hear, member, watch)
-                await watch.enough.wait()
-                nursery.cancel_scope.cancel()
+        self.listens = True
+        async with trio.open_nursery() as nursery:
+            for member in self._others:
+                nursery.start_soon(self._hear, member, watch)
+            await watch.over()
+            nursery.cancel_scope.cancel()
+        self.listens = False
         _log.info("twin_watch.over", views=watch.heard)
 
     async def _hear(self, member: int, watch: TwinWatch) -> None:

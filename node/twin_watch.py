@@ -1,24 +1,32 @@
 """For how long a member listens whether it runs elsewhere, and what it hears meanwhile."""
 
 from collections import deque
+from collections.abc import Callable
 from typing import Final
 
 import trio
 
 FRAMES_MAX: Final = 64
 BYTES_MAX: Final = 1 << 20
+LINK_EVERY_SECONDS: Final = 0.05
 """So much of each member is kept for when the watch is over."""
 
 
 class TwinWatch:
     """Is over when so many views were certified since the first that was heard of.
 
-    A copy that runs is in some of their blocks, as long as it reaches the others.
+    Or some seconds after the first link to another member stands: before that it would hear
+    nothing, and nobody would hear what it signs. A copy that runs is in some of the blocks, as long
+    as it reaches the others.
     """
 
-    def __init__(self, views: int, seconds: float) -> None:
+    def __init__(
+        self, views: int, seconds: float, linked: Callable[[], bool] = lambda: True
+    ) -> None:
+        """`linked` tells whether a link to another member stands."""
         self.views = views
         self.seconds = seconds
+        self._linked = linked
         self.enough = trio.Event()
         self._first: int | None = None
         self._last = 0
@@ -31,6 +39,13 @@ class TwinWatch:
         self._last = max(self._last, view)
         if self.heard >= self.views:
             self.enough.set()
+
+    async def over(self) -> None:
+        """Wait until it is over."""
+        while not self._linked():  # noqa: ASYNC110 - the mesh tells nobody of a link
+            await trio.sleep(LINK_EVERY_SECONDS)
+        with trio.move_on_after(self.seconds):
+            await self.enough.wait()
 
     @property
     def heard(self) -> int:

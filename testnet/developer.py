@@ -41,6 +41,7 @@ def instructions(snapshot: "Snapshot") -> list[str]:
         "params": [{"to": chain.oracle, "data": "0x" + data.hex()}, "latest"],
     }
     return [
+        f"The network live, as {deployment.members[0].name} shows it: {node_url}/",
         "To build on it, in another terminal:",
         "# every price that the chain holds, then one of them as a contract reads it",
         f".venv/bin/didyma oracle feeds --rpc {rpc_url} --oracle {chain.oracle}",

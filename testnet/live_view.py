@@ -121,7 +121,7 @@ def _places(snapshot: Snapshot) -> Text:
     places = []
     if snapshot.deployment is not None:
         first = snapshot.deployment.members[0]
-        places.append(f"API of {first.name} http://127.0.0.1:{first.ports.api}")
+        places.append(f"page and API of {first.name} http://127.0.0.1:{first.ports.api}/")
     if snapshot.rpc_url is not None:
         places.append(f"chain {snapshot.rpc_url}")
     if snapshot.chain is not None:

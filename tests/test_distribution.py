@@ -25,6 +25,8 @@ def test_a_package_says_that_it_is_typed(package: str) -> None:
         "contracts/artifacts/Oracle.json",
         "contracts/src/IOracle.sol",
         "feeds/catalogue.toml",
+        "node/api/page/index.html",
+        "node/api/page/app.js",
         "testnet/data/btc_usd_1m_2022-01.csv.gz",
     ],
 )

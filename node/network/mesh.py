@@ -174,6 +174,18 @@ class Mesh:
         self._inbox.add(member)
         self._begin(peer)
 
+    def readdress(self, member: int, address: PeerAddress) -> None:
+        """Dial a member at another address from now on; a link that stands is left alone."""
+        peer = self._peers.get(member)
+        if peer is None or address.multiaddr is None or not member > self._me:
+            return
+        known, peer.endpoint = peer.endpoint, endpoint_of(address.multiaddr, peer.peer_id)
+        if known is None:
+            # It was let in, since nobody knew where to dial it.
+            self._by_id.pop(peer.peer_id, None)
+            self._admitted.pop(peer.peer_id, None)
+            self._begin(peer)
+
     def remove(self, member: int) -> None:
         """Close a member's link and let it in no more."""
         peer = self._peers.pop(member, None)
@@ -194,7 +206,7 @@ class Mesh:
             self._by_id[peer.peer_id] = peer
             self._admitted[peer.peer_id] = peer.standing
         else:
-            nursery.start_soon(self._keep_dialed, host, peer, peer.endpoint)
+            nursery.start_soon(self._keep_dialed, host, peer)
 
     def send(self, member: int, frame: bytes) -> bool:
         """Queue a frame for a member, without waiting; False if it is not connected or too slow."""
@@ -271,14 +283,15 @@ class Mesh:
                 if peer.link is not None:
                     peer.link.watch(now)
 
-    async def _keep_dialed(self, host: Host, peer: _Peer, endpoint: Endpoint) -> None:
+    async def _keep_dialed(self, host: Host, peer: _Peer) -> None:
         limits = self._limits
         redial = Redial(limits.redial_seconds_min, limits.redial_seconds_max, self._random)
         with peer.dialing:
             while True:
                 await trio.sleep_until(max(peer.standing.penalty_until, trio.current_time()))
                 begun = trio.current_time()
-                await self._dial(host, peer, endpoint)
+                assert peer.endpoint is not None
+                await self._dial(host, peer, peer.endpoint)
                 if trio.current_time() - begun > limits.handshake_seconds + limits.silence_seconds:
                     redial.succeeded()  # it was a link; a handshake does not take that long
                 await trio.sleep(redial.pause())

@@ -68,6 +68,7 @@ class ChainPublisher:
         self._oracle = Oracle(settings.oracle, settings.chain_id, network)
         self._endpoints = [Endpoint(url, settings.request_timeout_ms) for url in settings.rpc_urls]
         self._current = 0
+        self._changed: ChainSettings | None = None
         self._news = asyncio.Event()
         self._newest: tuple[Report, Stored, Sequence[int]] | None = None
         self._recent: OrderedDict[tuple[int, int], Stored] = OrderedDict()
@@ -127,6 +128,27 @@ class ChainPublisher:
         self._terms[terms.epoch] = terms
         self._news.set()
 
+    def change(self, settings: ChainSettings) -> None:
+        """Take other RPC servers and fees with the next step; the chain and its Oracle stay."""
+        self._changed = settings
+        self._news.set()
+
+    async def _take_change(self) -> None:
+        settings, self._changed = self._changed, None
+        if settings is None:
+            return
+        assert settings.oracle == self._settings.oracle
+        if settings.rpc_urls != self._settings.rpc_urls:
+            for endpoint in self._endpoints:
+                await endpoint.close()
+            self._endpoints = [
+                Endpoint(url, settings.request_timeout_ms) for url in settings.rpc_urls
+            ]
+            # Another server may be of another chain, so it is looked at as at the start.
+            self._current, self._failed_in_a_row, self._contract = 0, 0, None
+            self._note(endpoint=self._endpoint.shown)
+        self._settings = settings
+
     def submit(self, report: Report, deviations_ppm: Sequence[int] | None = None) -> None:
         """Take a certified report; an older one than the newest is only remembered.
 
@@ -172,6 +194,7 @@ class ChainPublisher:
 
     async def _step_safely(self) -> Wait:
         try:
+            await self._take_change()
             wait = await self._step()
         except RpcFailure as failure:
             return self._fail_over("unreachable", str(failure), BACK_OFF_MAX_S)

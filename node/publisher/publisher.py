@@ -15,8 +15,8 @@ class Publisher:
     """Pushes certified reports to chains when they are due.
 
     `private_key` (32 bytes) pays; `terms` are those of an epoch, others are told with `begin`.
-    `on_stored` is called for each report that this node put on a chain. `begin`, `submit` and `run`
-    belong to the asyncio thread, `status` to any.
+    `on_stored` is called for each report that this node put on a chain. `begin`, `submit`, `change`
+    and `run` belong to the asyncio thread, `status` to any.
     """
 
     def __init__(
@@ -55,6 +55,13 @@ class Publisher:
         assert report.network == self._network
         for chain in self._chains:
             chain.submit(report, deviations_ppm)
+
+    def change(self, chains: Sequence[ChainSettings]) -> None:
+        """Take other RPC servers and fees of the chains that are published to already."""
+        changed = {settings.name: settings for settings in chains}
+        for chain in self._chains:
+            if chain.status.name in changed:
+                chain.change(changed[chain.status.name])
 
     def status(self) -> tuple[ChainStatus, ...]:
         """Return how each chain stands, in the order of the configuration."""

@@ -1,5 +1,8 @@
 """The books of one exchange, which move as the market and the exchange's fault have it."""
 
+from collections.abc import Collection
+from functools import partial
+
 from testnet.exchanges.book import Book, Profile, Schedule
 from testnet.exchanges.faults import Fault, Kind
 from testnet.market import Market
@@ -12,12 +15,20 @@ class Quoting:
 
     def __init__(self, profile: Profile, market: Market, updates_per_s: float, now_ms: int) -> None:
         self.books = {pair.symbol: Book(profile, pair, market) for pair in profile.pairs()}
-        self._schedule = Schedule(
-            list(self.books.values()), updates_per_s, market.seed, profile.venue
+        self._new_schedule = partial(
+            Schedule, updates_per_s=updates_per_s, seed=market.seed, venue=profile.venue
         )
+        self._schedule = self._new_schedule(list(self.books.values()))
         self._shown_ms = now_ms
         for book in self.books.values():
             book.advance(now_ms)
+
+    def keep(self, bases: Collection[str]) -> None:
+        """Delist all pairs but those of some assets, which get the others' share of updates."""
+        for symbol, book in list(self.books.items()):
+            if book.pair.base not in bases:
+                del self.books[symbol]
+        self._schedule = self._new_schedule(list(self.books.values()))
 
     def due(self, now_ms: int, fault: Fault, elapsed_ms: int) -> list[Book]:
         """Move the books that are due, and return those that have news to show.

@@ -5,7 +5,7 @@ import logging
 import math
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from typing import ClassVar
 
 import msgspec
@@ -176,6 +176,11 @@ class Venue(ABC):
         session.topics.remove(topic)
         self._subscribers[topic].discard(session)
         return True
+
+    def keep(self, bases: Collection[str]) -> None:
+        """Delist all pairs but those of some assets, before anybody connects."""
+        assert not self.sessions
+        self._quoting.keep(bases)
 
     # Faults.
 

@@ -3,7 +3,7 @@
 import asyncio
 import logging
 import time
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Collection, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
@@ -78,6 +78,7 @@ async def simulated_exchanges(
     rate: float = DEFAULT_RATE,
     names: Sequence[str] = tuple(VENUES),
     clients: int = 1,
+    bases: Collection[str] | None = None,
 ) -> AsyncIterator[Simulation]:
     """Run exchanges on ports of their own until the block is left.
 
@@ -86,6 +87,8 @@ async def simulated_exchanges(
         host: a loopback address.
         rate: quotes a second, summed over all exchanges and pairs.
         names: which exchanges; their share of the rate is the same whoever else is there.
+        bases: the assets whose pairs are traded, with all of the rate; all that are listed unless
+            given.
         clients: how many share the address that they come from; each has its limits to itself.
     """
     pace_total = sum(venue.profile.pace for venue in VENUES.values())
@@ -94,6 +97,8 @@ async def simulated_exchanges(
     }
     for venue in venues.values():
         venue.clients = clients
+        if bases is not None:
+            venue.keep(bases)
     runners: list[web.AppRunner] = []
     try:
         endpoints = {}

@@ -502,6 +502,46 @@ async def test_a_member_is_dialed_until_it_is_there_and_again_when_it_returns() 
             nursery.cancel_scope.cancel()
 
 
+async def test_a_member_that_moved_is_dialed_at_its_new_address() -> None:
+    with trio.fail_after(60):
+        async with trio.open_nursery() as nursery:
+            dialer = mesh_of(0, {1: "/ip4/127.0.0.1/tcp/1"}, (0, 1))
+            await nursery.start(dialer.run)
+            await until(lambda: status_of(dialer, 1).last_error != "")
+            moved = mesh_of(1, {}, (0, 1))
+            await nursery.start(moved.run)
+            dialer.readdress(1, PeerAddress(key_of(1), moved.listen_address))
+            await connected(dialer, 1)
+            # A link that stands is left alone.
+            since = status_of(dialer, 1).since
+            dialer.readdress(1, PeerAddress(key_of(1), "/ip4/127.0.0.1/tcp/1"))
+            await trio.sleep(0.3)
+            assert status_of(dialer, 1).since == since
+            nursery.cancel_scope.cancel()
+
+
+async def test_a_member_gets_its_first_address_while_the_mesh_runs() -> None:
+    with trio.fail_after(60):
+        async with trio.open_nursery() as nursery:
+            other = mesh_of(1, {}, (0, 1))
+            await nursery.start(other.run)
+            dialer = Mesh(
+                identity_seed=seed_of(0),
+                me=0,
+                peers={1: PeerAddress(key_of(1), None)},
+                listen=LOOPBACK,
+                limits=LIMITS,
+                random=Random(0),
+            )
+            await nursery.start(dialer.run)
+            dialer.readdress(1, PeerAddress(key_of(1), other.listen_address))
+            await connected(dialer, 1)
+            # Who is the one that is dialed never dials, whatever address the dialer has.
+            other.readdress(0, PeerAddress(key_of(0), "/ip4/127.0.0.1/tcp/1"))
+            assert status_of(other, 0).connected
+            nursery.cancel_scope.cancel()
+
+
 async def test_a_port_is_never_shared() -> None:
     async with lone() as mesh:
         other = mesh_of(1, {}, range(2), listen=mesh.listen_address)

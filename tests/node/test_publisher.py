@@ -354,6 +354,53 @@ def test_an_rpc_server_that_comes_back_is_used_again() -> None:
     run(scenario)
 
 
+def test_a_reorganisation_that_takes_a_push_back_is_survived() -> None:
+    async def scenario(world: World) -> None:
+        port = int(world.server.rpc_url.rsplit(":", 1)[1])
+        other = world.chain.branch()
+        async with world.publisher() as publisher:
+            publisher.submit(FOUNDERS.report(1, world.now_ms, BTC))
+            await until(lambda: status_of(publisher).pushes_total == 1)
+            assert world.stored().view == 1
+            # The other branch has become longer; neither the push nor its nonce are on it.
+            while other.head.number <= world.chain.head.number:
+                other.mine()
+            await world.server.stop_listening()
+            async with serve(other, port=port, interval_seconds=0) as again:
+                world.server = again
+                await until(lambda: len(again.producer.pool) == 1)
+                await again.producer.mine()
+                await until(lambda: status_of(publisher).pushes_total == 2)
+                assert world.stored().view == 1
+                assert status_of(publisher).stored_view == 1
+                publisher.submit(FOUNDERS.report(2, world.now_ms + 1, BTC * 2))
+                await until(lambda: len(again.producer.pool) == 1)
+                await again.producer.mine()
+                await until(lambda: status_of(publisher).pushes_total == 3)
+                assert world.stored().view == 2
+
+    run(scenario)
+
+
+def test_other_rpc_servers_and_fees_take_force_while_it_publishes() -> None:
+    async def scenario(world: World) -> None:
+        async with hostile(b"{}") as lying:
+            async with world.publisher(rpc_urls=(lying,)) as publisher:
+                publisher.submit(FOUNDERS.report(1, world.now_ms, BTC))
+                await until(lambda: status_of(publisher).state in ("unreachable", "refused"))
+                publisher.change([world.settings(name="another")])
+                publisher.change([world.settings(max_fee_wei=10**12)])
+                await until(lambda: status_of(publisher).pushes_total == 1)
+                assert world.stored().view == 1
+                assert status_of(publisher).endpoint == world.server.rpc_url.rstrip("/")
+                world.mining = False
+                publisher.change([world.settings(max_fee_wei=1)])
+                publisher.submit(FOUNDERS.report(2, world.now_ms + 1, BTC * 2))
+                await until(lambda: "fee cap of 1 wei" in status_of(publisher).last_error)
+
+    run(scenario)
+
+
 @contextlib.asynccontextmanager
 async def hostile(body: bytes, status: int = 200) -> AsyncIterator[str]:
     async def handle(_: web.Request) -> web.Response:

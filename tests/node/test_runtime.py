@@ -658,3 +658,42 @@ async def test_four_runtimes_agree(keyed: Any, tmp_path: Path, dead: int) -> Non
         assert head is not None
         assert head.height >= 6
         r.store.close()
+
+
+@pytest.mark.parametrize("jump_ms", [3_600_000, -3_600_000])
+async def test_a_jump_of_the_clock_costs_votes_and_nothing_else(
+    rig: Callable[..., Rig], monkeypatch: pytest.MonkeyPatch, jump_ms: int
+) -> None:
+    """A wrong clock makes what others propose untimely; once it is right, the member votes."""
+    offset_ms = 0
+    monkeypatch.setattr("node.runtime.wall_clock_ms", lambda: wall_clock_ms() + offset_ms)
+    r = rig()
+    context = r.committee.context
+    others = [member for member in range(4) if member != r.me]
+    # Views that others lead, and the first of them while the clock is wrong.
+    views = [view for view in range(1, 20) if context.leader(view) != r.me]
+    async with r.running():
+        offset_ms = jump_ms
+        for view in views[:3]:
+            if view > 1:
+                tc = r.committee.tc(view - 1, dict.fromkeys(others, 0))
+                r.wires.give(others[0], wire.Certificate(context.genesis_qc, tc))
+                await r.until(lambda view=view: r.core.view == view)
+            else:
+                tc = None
+            block = r.committee.block(view, at_ms=wall_clock_ms(), members=others)
+            r.wires.give(context.leader(view), r.committee.proposal(block, tc))
+            await r.until(
+                lambda view=view: [
+                    1 for _, proposed in r.seen.named("proposed") if proposed.view == view
+                ]
+            )
+            if view == views[2]:
+                assert r.core.safety.last_vote == block.header
+            else:
+                assert r.core.safety.last_vote is None
+            if view == views[1]:
+                offset_ms = 0
+        await r.until(lambda: len(r.wires.of(wire.Vote)) >= 3)
+        assert {vote.header.view for vote in r.wires.of(wire.Vote)} == {views[2]}
+    assert r.wires.drops == []

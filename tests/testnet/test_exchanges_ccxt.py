@@ -46,7 +46,7 @@ OPTIONS: dict[str, dict[str, Any]] = {
     "htx": {"watchTicker": {"name": "market.{marketId}.ticker"}},
 }
 # ccxt asks Kraken by the names that its REST answers bear.
-KRAKEN_IDS = {"BTC": "XXBTZUSD", "ETH": "XETHZUSD", "SOL": "SOLUSD", "USDT": "USDTZUSD"}
+KRAKEN_ID = "XXBTZUSD"
 
 
 def at_home(addresses: Any, endpoint: Endpoint) -> Any:
@@ -71,7 +71,7 @@ def client_of(venue: str, endpoint: Endpoint) -> Any:
         [
             client.safe_market_structure(
                 {
-                    "id": KRAKEN_IDS[pair.base] if venue == "kraken" else pair.symbol,
+                    "id": KRAKEN_ID if venue == "kraken" else pair.symbol,
                     "lowercaseId": pair.symbol.lower(),
                     "symbol": f"{pair.base}/{pair.quote}",
                     "base": pair.base,
@@ -86,6 +86,7 @@ def client_of(venue: str, endpoint: Endpoint) -> Any:
                 }
             )
             for pair in VENUES[venue].profile.pairs()
+            if pair.base == "BTC"
         ]
     )
     return client
@@ -102,6 +103,7 @@ def one_source(venue: str, quote: str) -> FeedTable:
         deviation_ppm=1_000,
         heartbeat_ms=30_000,
         sources=(SourceSpec(venue, "BTC", quote, 1, 30_000),),
+        minimum_venues=1,
         minimum_native_venues=1,
         venue_cap_ppm=1_000_000,
     )
@@ -152,7 +154,7 @@ async def compared(venue: str) -> None:
 
     async with (
         asyncio.timeout(PATIENCE_S),
-        simulated_exchanges(market, rate=400, names=[venue]) as simulation,
+        simulated_exchanges(market, rate=400, names=[venue], bases=("BTC",)) as simulation,
     ):
         endpoint = simulation.endpoints[venue]
         ours = FeedService(

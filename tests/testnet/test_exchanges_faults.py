@@ -24,6 +24,7 @@ from testnet.exchanges.simulator import VENUES, Simulation, simulated_exchanges
 from testnet.market import Market
 
 PATIENCE_S = 20
+BASES = ("BTC", "ETH", "SOL", "USDT")
 GZIP = b"\x1f\x8b"
 TELL_THAT_THEY_STOP = ("kraken", "bitstamp", "binance", "okx", "bitfinex")
 SUBSCRIPTIONS: dict[str, object] = {
@@ -203,7 +204,9 @@ def bench(trial: Callable[[Bench], Awaitable[None]], *names: str, rate: float = 
         market = Market(11, int(time.time() * 1_000))
         async with (
             asyncio.timeout(PATIENCE_S),
-            simulated_exchanges(market, rate=rate, names=names, clients=100) as simulation,
+            simulated_exchanges(
+                market, rate=rate, names=names, clients=100, bases=BASES
+            ) as simulation,
             aiohttp.ClientSession() as http,
         ):
             await trial(Bench(simulation, http, market))

@@ -17,6 +17,7 @@ from testnet.exchanges.simulator import Simulation, simulated_exchanges
 from testnet.market import Market
 
 PATIENCE_S = 20
+BASES = ("BTC", "ETH", "SOL", "USDT")
 
 Message = Any
 
@@ -83,7 +84,9 @@ def talk(
         market = Market(5, int(time.time() * 1_000))
         async with (
             asyncio.timeout(PATIENCE_S),
-            simulated_exchanges(market, rate=rate, names=[name], clients=clients) as simulation,
+            simulated_exchanges(
+                market, rate=rate, names=[name], clients=clients, bases=BASES
+            ) as simulation,
             aiohttp.ClientSession() as http,
         ):
             client = Client(http, simulation, name)

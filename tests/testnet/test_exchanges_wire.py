@@ -16,13 +16,13 @@ from typing import Any
 import aiohttp
 import pytest
 
-from testnet.exchanges.pairs import listings
 from testnet.exchanges.simulator import Simulation, simulated_exchanges
 from testnet.market import Market
 
 # The usual half-hour that a market starts with is now, when its exchanges are asked.
 MARKET = Market(5, int(time.time() * 1_000))
 PATIENCE_S = 20
+BASES = ("BTC", "ETH", "SOL", "USDT")
 
 Message = dict[str, Any]
 
@@ -172,7 +172,9 @@ def talk(name: str, conversation: Callable[[Client], Awaitable[None]], rate: flo
     async def main() -> None:
         async with (
             asyncio.timeout(PATIENCE_S),
-            simulated_exchanges(MARKET, rate=rate, names=[name]) as simulation,
+            simulated_exchanges(
+                MARKET, rate=rate, names=[name], clients=100, bases=BASES
+            ) as simulation,
             aiohttp.ClientSession() as http,
         ):
             client = Client(http, simulation, name)
@@ -654,7 +656,7 @@ def test_binance_rest() -> None:
         assert status == 200
         assert set(ticker) == {"symbol", "bidPrice", "bidQty", "askPrice", "askQty"}
         assert_on_market("ETH", "USDT", ticker["bidPrice"], ticker["askPrice"], None)
-        assert len((await client.get(path))[1]) == len(listings("binance"))
+        assert len((await client.get(path))[1]) == len(client.venue.books)
         invalid = {"code": -1121, "msg": "Invalid symbol."}
         assert await client.get(f"{path}?symbol=XYZ") == (400, invalid)
 

@@ -26,6 +26,12 @@ def own_ports() -> dict[str, str]:
     }
 
 
+def dialer(net: Any) -> int:
+    """Return the member that dials all others: its copy reaches them from any address."""
+    keys = [node.directory.keys.identity.public_key for node in net.nodes]
+    return keys.index(min(keys))
+
+
 def copy_of(net: Any, index: int, to: Path) -> Path:
     shutil.copytree(net.nodes[index].directory.path, to)
     return to / "node.toml"
@@ -43,32 +49,34 @@ def signed_by_last_process(data_dir: Path) -> list[Signed]:
 
 @pytest.mark.slow
 def test_s4_a_copy_that_is_started_beside_its_twin_signs_nothing(net: Any, tmp_path: Path) -> None:
+    me = dialer(net)
+    other = (me + 1) % 4
     processes = [net.start(index) for index in range(4)]
-    net.wait(lambda: net.view(0) > 4, "agreement")
-    processes[0].send_signal(signal.SIGTERM)
-    assert processes[0].wait(timeout=30) == 0
-    config = copy_of(net, 0, tmp_path / "copy")
-    original = net.start(0)
-    at = net.view(1)
-    net.wait(lambda: net.view(0) > at + 8, "the original is back")
+    net.wait(lambda: net.view(me) > 4, "agreement")
+    processes[me].send_signal(signal.SIGTERM)
+    assert processes[me].wait(timeout=30) == 0
+    config = copy_of(net, me, tmp_path / "copy")
+    original = net.start(me)
+    at = net.view(other)
+    net.wait(lambda: net.view(me) > at + 8, "the original is back")
 
     # Slow machines may take seconds for the few views that a watch lasts.
     environ = {**own_ports(), "DIDYMA_NODE__TWIN_WATCH_SECONDS": "60"}
     environ["DIDYMA_NODE__TWIN_WATCH_VIEWS"] = "40"
-    twin = net.start(0, config=config, environ=environ, log="twin.log")
-    assert twin.wait(timeout=120) == 5, net.log("twin.log")
+    twin = net.start(me, config=config, environ=environ, log="twin.log")
+    assert twin.wait(timeout=100) == 5, net.log("twin.log")
     log = net.log("twin.log")
     assert "twin.found" in log
     assert "didyma safety" in log
     assert signed_by_last_process(tmp_path / "copy" / "data") == []
 
     # It does not start again, and the original goes on unharmed and without accusation.
-    again = net.start(0, config=config, environ=environ, log="again.log")
+    again = net.start(me, config=config, environ=environ, log="again.log")
     assert again.wait(timeout=60) == 5
     assert "twin_watch" not in net.log("again.log")
     assert original.poll() is None
-    at = net.view(1)
-    net.wait(lambda: net.view(0) > at + 4, "the original goes on")
+    at = net.view(other)
+    net.wait(lambda: net.view(me) > at + 4, "the original goes on")
     for index in range(4):
         assert net.cli(index, "evidence", "list").get("evidence") == []
 
@@ -77,17 +85,20 @@ def test_s4_a_copy_that_is_started_beside_its_twin_signs_nothing(net: Any, tmp_p
 def test_twins_that_start_at_once_and_without_a_watch_find_each_other(
     net: Any, tmp_path: Path
 ) -> None:
-    config = copy_of(net, 0, tmp_path / "copy")
+    me = dialer(net)
+    config = copy_of(net, me, tmp_path / "copy")
     environ = {"DIDYMA_NODE__TWIN_WATCH_SECONDS": "0"}
-    for index in range(1, 4):
+    others = [index for index in range(4) if index != me]
+    for index in others:
         net.start(index, environ=environ)
     twins = [
-        net.start(0, environ=environ),
-        net.start(0, config=config, environ={**environ, **own_ports()}, log="twin.log"),
+        net.start(me, environ=environ),
+        net.start(me, config=config, environ={**environ, **own_ports()}, log="twin.log"),
     ]
     net.wait(lambda: any(twin.poll() is not None for twin in twins), "one of them halts")
-    net.wait(lambda: net.view(1) > 8, "the others go on")
-    for twin, log in zip(twins, ("node0.log", "twin.log"), strict=True):
+    at = net.view(others[0])
+    net.wait(lambda: net.view(others[0]) > at + 4, "the others go on")
+    for twin, log in zip(twins, (f"node{me}.log", "twin.log"), strict=True):
         if twin.poll() is not None:
             assert twin.returncode == 5, net.log(log)
             assert "twin.found" in net.log(log)

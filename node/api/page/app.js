@@ -36,12 +36,21 @@ async function askStatus() {
   try {
     const status = await ask("v1/status");
     model.takeStatus(status, askedAt, performance.now());
-    if (!model.newest) model.refusal = "no report has been certified yet";
   } catch (error) {
     if (error instanceof NodeError && error.code === "starting") model.refusal = plain(error.message, 200);
     throw error;
   } finally {
     draw();
+  }
+}
+
+/** Ask for the newest report, however old: the stream only brings those that come. */
+async function askNewest() {
+  try {
+    model.takeReport(await ask("v1/reports/latest"));
+  } catch (error) {
+    if (error instanceof NodeError && error.code === "no_report_yet") model.refusal = plain(error.message, 200);
+    else throw error;
   }
 }
 
@@ -79,6 +88,7 @@ async function askIncidents() {
 
 const askAgain = repeat(ASK_MS, async () => {
   await askStatus();
+  if (!model.newest) await askNewest();
   await Promise.all([askFeeds(), askParticipation(), ...[...feeds.open].map(refreshSources)]);
   draw();
 });

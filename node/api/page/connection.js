@@ -1,6 +1,7 @@
 // How the page hears of the node: every report over a WebSocket, or by asking where that does not
 // work; everything else by asking. It tells truthfully whether it hears anything at all.
 
+const OPEN = 1;
 const ASK_EVERY_MS = 1000;
 const ASK_TIMEOUT_MS = 8000;
 const SILENT_SOCKET_MS = 20_000;
@@ -76,14 +77,15 @@ export class Reports {
     this.socket = null;
     const pause = RETRY_MS[Math.min(this.failures, RETRY_MS.length - 1)];
     this.failures += 1;
-    this.state("down");
+    // Where asking works that goes on; whether the socket fails again says nothing new.
+    if (this.last !== "asking") this.state("down");
     // Not all at once, when a node comes back that many look at.
     this.retry = setTimeout(() => this.connect(), pause * (0.75 + Math.random() / 2));
   }
 
   async watch() {
     const socket = this.socket;
-    const open = socket?.readyState === WebSocket.OPEN;
+    const open = socket?.readyState === OPEN;
     if (open && performance.now() - this.heard < SILENT_SOCKET_MS) return;
     if (socket && performance.now() - this.heard >= SILENT_SOCKET_MS) {
       // Half-open, or the node certifies nothing: a new connection tells which.
@@ -94,10 +96,10 @@ export class Reports {
     this.asking = true;
     try {
       const report = await ask("v1/reports/latest");
-      if (this.socket?.readyState !== WebSocket.OPEN) this.state("asking");
+      if (this.socket?.readyState !== OPEN) this.state("asking");
       this.onReport(report);
     } catch (error) {
-      if (this.socket?.readyState !== WebSocket.OPEN) {
+      if (this.socket?.readyState !== OPEN) {
         this.state(error instanceof NodeError && error.status === 503 ? "asking" : "down");
       }
     } finally {
@@ -107,7 +109,7 @@ export class Reports {
 
   /** Try at once: the machine woke up, or the network is back. */
   hurry() {
-    if (this.socket?.readyState === WebSocket.OPEN) return;
+    if (this.socket?.readyState === OPEN) return;
     if (this.socket) {
       const socket = this.socket;
       this.socket = null;

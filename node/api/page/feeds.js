@@ -7,6 +7,9 @@ import { STATUSES } from "./model.js";
 
 const LABELS = { live: "Live", degraded: "Degraded", carried: "Carried", halted: "Halted", unavailable: "Unavailable" };
 
+/** What kind of price it is, where it is no present one. */
+const WORDS = { known: "last known", halted: "before the halt", carried: "kept" };
+
 /** Why a feed has its status, in words; the keys are the API's. */
 export const CAUSES = {
   never_agreed: "never agreed so far",
@@ -14,7 +17,7 @@ export const CAUSES = {
   carry_expired: "the last agreement is too long ago",
   unrepresentable: "the price does not fit",
   no_live_price: "sources disagree, and there is no earlier price to keep",
-  too_few_observations: "too few observations in the last round; the price before is kept",
+  too_few_observations: "too few observations this round",
   wide_confidence: "sources disagree more than usual",
   high_risk: "members report that sources are missing",
   healing: "on its way back after a halt",
@@ -172,7 +175,7 @@ export class Feeds {
     say(row.price, feed.price === null ? NONE : price(feed.price));
     put(row.price, "value", feed.price);
     put(row.price, "title", feed.price);
-    say(row.word, shown === "known" ? "last known" : { halted: "last live price", carried: "kept" }[shown] && feed.price ? { halted: "before the halt", carried: "kept" }[shown] : "");
+    say(row.word, feed.price === null ? "" : (WORDS[shown] ?? ""));
     const hasBand = feed.price !== null;
     say(row.band, hasBand ? band(feed.price, feed.ppm) : NONE);
     say(row.relative, hasBand ? relative(feed.ppm) : "");

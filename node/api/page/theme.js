@@ -13,8 +13,8 @@
   let theme = ORDER.includes(stored()) ? stored() : "auto";
   const apply = () => {
     root.dataset.theme = theme;
-    const button = document.getElementById("theme");
-    if (button) button.textContent = `Theme: ${theme}`;
+    const name = document.getElementById("theme-name");
+    if (name) name.textContent = theme;
   };
   apply();
   document.addEventListener("DOMContentLoaded", () => {

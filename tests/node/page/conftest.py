@@ -427,14 +427,16 @@ def visit(browser: Browser) -> Iterator[Callable[..., Page]]:
     """Open pages; at the end nothing may have gone wrong in one, unless a test expects it."""
     opened: list[Visit] = []
 
-    def open_page(url: str, *, width: int = 1440, height: int = 900, **options: Any) -> Page:
+    def open_page(
+        url: str, *, width: int = 1440, height: int = 900, bears: str = "503", **options: Any
+    ) -> Page:
         context = browser.new_context(viewport={"width": width, "height": height}, **options)
         page = context.new_page()
         complaints: list[str] = []
 
         def console(message: ConsoleMessage) -> None:
             # That a node does not answer is what some tests are about.
-            expected = ("ERR_CONNECTION", "WebSocket connection", "503", "ERR_EMPTY_RESPONSE")
+            expected = ("ERR_CONNECTION", "WebSocket connection", "ERR_EMPTY_RESPONSE", bears)
             if message.type in ("error", "warning") and not any(
                 text in message.text for text in expected
             ):
