@@ -37,7 +37,19 @@ def table(*bases: str) -> FeedTable:
     sources = [SourceSpec(VENUE, base, "USD", 1, 30_000) for base in bases]
     return FeedTable(
         tuple(
-            FeedSpec(one.base, "USD", 7, 1, 1, 1000, 1000, 30_000, (one,), minimum_native_venues=1)
+            FeedSpec(
+                one.base,
+                "USD",
+                7,
+                1,
+                1,
+                1000,
+                1000,
+                30_000,
+                (one,),
+                minimum_native_venues=1,
+                minimum_venues=1,
+            )
             for one in sources
         )
     )
