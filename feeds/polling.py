@@ -14,6 +14,7 @@ from feeds.source import Source
 from feeds.supervision import Supervision
 
 _NS_PER_S = 1_000_000_000
+_NS_PER_MS = 1_000_000
 _LOG = logging.getLogger(__name__)
 
 
@@ -59,7 +60,9 @@ class Poller:
         due = [
             source
             for symbol, source in self._intake.sources.items()
-            if source.wants_poll(now_ns) and now_ns >= self._not_before_ns.get(symbol, 0)
+            if source.wants_poll(now_ns)
+            and now_ns >= self._not_before_ns.get(symbol, 0)
+            and now_ns >= self._asked_ns.get(symbol, 0) + self._pace_ns(source)
         ]
         due.sort(key=lambda source: self._asked_ns.get(source.symbol, 0))
         # One that failed is asked alone, so that it cannot spoil the others' answers.
@@ -85,6 +88,11 @@ class Poller:
         for source in batch:
             self._failures.pop(source.symbol, None)
             source.poll_problem = None
+
+    def _pace_ns(self, source: Source) -> int:
+        """Return how long to leave one pair: a quiet book need not be asked for all the time."""
+        per_age = self._supervision.limits.polls_per_age
+        return source.max_age_ms * _NS_PER_MS // per_age
 
     def _failed(self, batch: list[Source], reason: str) -> None:
         self._intake.traffic.poll_failures += 1

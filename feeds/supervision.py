@@ -18,7 +18,8 @@ class Limits:
     One that lived for `stable_s` is followed by the next without delay. A refused subscription is
     tried again after `retry_refused_s`. A connection that is renewed in time overlaps its successor
     by at most `overlap_s` once that delivers. An exchange's clock may steadily lead ours by up to
-    `clock_lead_max_ms`. REST is not asked for prices in the first `poll_first_s`.
+    `clock_lead_max_ms`. REST is not asked for prices in the first `poll_first_s`,
+    and for one pair at most `polls_per_age` times within its source's limit on age.
     """
 
     handshake_s: float = 10
@@ -38,6 +39,7 @@ class Limits:
     clock_lead_max_ms: int = 5_000
     overlap_s: float = 30
     poll_first_s: float = 2
+    polls_per_age: int = 5
     poll_backoff: Backoff = field(default_factory=lambda: Backoff(base_s=2, cap_s=60))
     backoff: Backoff = field(default_factory=lambda: Backoff(base_s=0.5, cap_s=30))
 

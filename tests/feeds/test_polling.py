@@ -24,6 +24,7 @@ from feeds.venues import VENUES
 UNIT = 10**12
 LIMITS = Limits(
     poll_first_s=0,
+    polls_per_age=1000,
     check_every_s=0.01,
     answer_s=0.5,
     answer_bytes_max=4096,
@@ -145,6 +146,18 @@ def test_a_source_that_delivers_is_left_alone() -> None:
             held.asked.clear()
             await held.until(lambda: sum("ETHUSDT" in path for path in held.asked) >= 1)
             assert not any("BTCUSDT" in path for path in held.asked[1:])
+
+    run(main())
+
+
+def test_a_quiet_pair_is_not_asked_for_all_the_time() -> None:
+    async def main() -> None:
+        limits = replace(LIMITS, polls_per_age=2)
+        book = {"symbol": "BTCUSDT", "bidPrice": "1", "askPrice": "2"}
+        async with polled("binance", answering(book), (("BTC", "USDT"),), limits) as held:
+            await held.until(lambda: bool(held.taken))
+            await asyncio.sleep(0.3)
+            assert len(held.asked) == 1
 
     run(main())
 
