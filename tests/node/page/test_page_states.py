@@ -42,7 +42,8 @@ def statuses(page: Page) -> list[str]:
 def says_live(page: Page) -> bool:
     """Tell whether anything on the page claims to be live now."""
     texts: list[str] = page.eval_on_selector_all(
-        ".feed .status, #connection-text", "nodes => nodes.map(node => node.textContent)"
+        ".feed .status, .chip:not([hidden]), #connection-text",
+        "nodes => nodes.map(node => node.textContent)",
     )
     return any(text.startswith("Live") for text in texts)
 
