@@ -69,7 +69,7 @@ function memberRow() {
     missed,
     name: el("bdi", { class: "name" }),
     leads: el("span", { class: "leads" }, "led"),
-    share: el("span", { class: "muted share" }),
+    share: el("span", { class: "hidden" }),
     state: el("span", { class: "state" }),
   };
   row.node = el(
@@ -84,16 +84,16 @@ function memberRow() {
 }
 
 function fillMember(row, member) {
+  const shown = member.strip.slice(-STRIP);
+  const count = shown.filter((mark) => mark > 0).length;
   say(row.name, member.name);
-  put(row.name, "title", member.name);
+  put(row.node, "title", `${member.name}: took part in ${count} of the last ${shown.length} rounds`);
   row.leads.hidden = !member.leads;
   put(row.signed, "d", cells(member.strip, 2) || null);
   put(row.observed, "d", cells(member.strip, 1) || null);
   put(row.missed, "d", cells(member.strip, 0) || null);
-  const shown = member.strip.slice(-STRIP);
-  const count = shown.filter((mark) => mark > 0).length;
-  say(row.share, shown.length ? `${count}/${shown.length}` : NONE);
-  put(row.share, "title", "in so many of the newest certificates");
+  // The strip in words, for who does not see it.
+  say(row.share, shown.length ? `took part in ${count} of the last ${shown.length} rounds,` : "");
   const away = member.lastMs === null ? "never seen" : `absent ${span(member.newestMs - member.lastMs)}`;
   say(row.state, member.state === "absent" ? away : STATES[member.state]);
   put(row.state, "data-state", member.state);

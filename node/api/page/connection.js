@@ -67,7 +67,7 @@ export class Reports {
       }
       this.heard = performance.now();
       this.failures = 0;
-      this.onReport(report);
+      this.take(report);
     });
     socket.addEventListener("close", () => this.lost(socket));
   }
@@ -83,28 +83,41 @@ export class Reports {
     this.retry = setTimeout(() => this.connect(), pause * (0.75 + Math.random() / 2));
   }
 
+  /** Ask where the stream brings nothing, and find out whose silence it is. */
   async watch() {
     const socket = this.socket;
     const open = socket?.readyState === OPEN;
     if (open && performance.now() - this.heard < SILENT_SOCKET_MS) return;
-    if (socket && performance.now() - this.heard >= SILENT_SOCKET_MS) {
-      // Half-open, or the node certifies nothing: a new connection tells which.
-      this.lost(socket);
-      socket.close();
-    }
     if (this.asking || document.hidden) return;
     this.asking = true;
+    const known = this.newest;
     try {
       const report = await ask("v1/reports/latest");
-      if (this.socket?.readyState !== OPEN) this.state("asking");
-      this.onReport(report);
+      this.take(report);
+      if (socket !== this.socket) return;
+      if (!open) this.state("asking");
+      else if (this.newest !== known && performance.now() - this.heard >= SILENT_SOCKET_MS) this.drop(socket);
+      // It is the network that is silent, not the socket.
+      else this.heard = performance.now();
     } catch (error) {
-      if (this.socket?.readyState !== OPEN) {
-        this.state(error instanceof NodeError && error.status === 503 ? "asking" : "down");
-      }
+      if (socket !== this.socket) return;
+      const refused = error instanceof NodeError && error.status === 503;
+      if (!open) this.state(refused ? "asking" : "down");
+      else if (refused) this.heard = performance.now();
+      else this.drop(socket);
     } finally {
       this.asking = false;
     }
+  }
+
+  drop(socket) {
+    this.lost(socket);
+    socket.close();
+  }
+
+  take(report) {
+    this.newest = `${report?.epoch} ${report?.header?.view}`;
+    this.onReport(report);
   }
 
   /** Try at once: the machine woke up, or the network is back. */

@@ -25,6 +25,11 @@ export const CAUSES = {
   dispersion: "sources disagree too much",
 };
 
+/** Return a status in words, as one of the past while nobody confirms it. */
+function label(status, isConfirmed) {
+  return isConfirmed || status === "unavailable" ? LABELS[status] : `Was ${LABELS[status].toLowerCase()}`;
+}
+
 const byId = (id) => document.getElementById(id);
 
 export class Feeds {
@@ -50,13 +55,14 @@ export class Feeds {
 
   chip(status) {
     const input = el("input", { type: "radio", name: "status", value: status, checked: status === "all" });
+    const word = el("span", {}, status === "all" ? "All" : LABELS[status]);
     const count = el("span", { class: "count" });
-    const node = el("label", { class: `chip ${status}` }, input, el("span", {}, status === "all" ? "All" : LABELS[status]), count);
+    const node = el("label", { class: `chip ${status}` }, input, word, count);
     input.addEventListener("change", () => {
       this.wanted = status;
       this.render(true);
     });
-    return { node, count, input };
+    return { node, word, count };
   }
 
   key(event) {
@@ -92,6 +98,7 @@ export class Feeds {
     for (const [status, chip] of this.chips) {
       const count = status === "all" ? all.length : (counts.get(status) ?? 0);
       say(chip.count, String(count));
+      if (status !== "all") say(chip.word, label(status, model.hears()));
       chip.node.hidden = status !== "all" && !count && this.wanted !== status;
     }
     const loading = !all.length && model.mode() === "loading";
@@ -181,13 +188,13 @@ export class Feeds {
     say(row.relative, hasBand ? relative(feed.ppm) : "");
     const ratio = changeOf(feed.points, now);
     say(row.change, ratio === null ? "" : change(ratio));
-    put(row.change, "data-sign", ratio === null ? null : String(Math.sign(Math.round(ratio * 1e5))));
+    put(row.change, "data-sign", ratio === null ? null : String(Math.sign(Math.round(ratio * 1e4))));
     if (!row.drawn || now - row.drawn > 900 || row.drawnAs !== shown) {
       draw(row.chart, feed.points, now, shown === "live" || shown === "degraded");
       row.drawn = now;
       row.drawnAs = shown;
     }
-    say(row.status, shown === "known" ? `Was ${LABELS[feed.status].toLowerCase()}` : LABELS[shown]);
+    say(row.status, label(feed.status, shown !== "known"));
     put(row.status, "data-status", shown);
     say(row.cause, feed.cause && feed.cause !== "none" ? (CAUSES[feed.cause] ?? feed.cause.replaceAll("_", " ")) : "");
     say(row.age, feed.agreedMs === null ? "never" : span(now - feed.agreedMs));

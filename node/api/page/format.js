@@ -45,7 +45,7 @@ export function relative(ppm) {
 export function change(ratio) {
   if (ratio === null) return "";
   const percent = ratio * 100;
-  const sign = percent > 0.0005 ? "+" : percent < -0.0005 ? "−" : "";
+  const sign = percent >= 0.005 ? "+" : percent <= -0.005 ? "−" : "";
   return `${sign}${Math.abs(percent).toFixed(Math.abs(percent) < 10 ? 2 : 1)} %`;
 }
 

@@ -111,6 +111,8 @@ export class Summary {
     const active = members.length && members.some((one) => one.state !== "unknown")
       ? members.filter((one) => one.state !== "absent").length
       : null;
+    // While nothing is certified nobody here knows who is still there.
+    const unknown = !model.hears();
     const spare = active === null || quorum === null ? null : active - quorum;
     const late = members.filter((one) => one.state === "absent" || one.state === "late");
     const round = status?.latency_ms?.observation_to_certificate;
@@ -130,15 +132,15 @@ export class Summary {
       },
       {
         term: "Taking part",
-        value: active === null || size === null ? NONE : `${active} of ${size}`,
-        note: spare === null ? "" : spare > 0 ? `${spare} to spare above the quorum` : spare === 0 ? "nobody to spare" : "fewer than the quorum",
-        tone: spare === null || spare > 0 || size === 1 ? "" : spare === 0 ? "warn" : "bad",
+        value: active === null || size === null || unknown ? NONE : `${active} of ${size}`,
+        note: spare === null ? "" : unknown ? `${active} of ${size} at the last certificate` : reserve(spare),
+        tone: spare === null || unknown || spare > 0 || size === 1 ? "" : spare === 0 ? "warn" : "bad",
       },
       {
         term: "Late or absent",
-        value: active === null ? NONE : late.length ? String(late.length) : "Nobody",
-        note: late.slice(0, 3).map((one) => one.name).join(", ") + (late.length > 3 ? ` and ${late.length - 3} more` : ""),
-        tone: late.some((one) => one.state === "absent") ? "warn" : "",
+        value: active === null || unknown ? NONE : late.length ? String(late.length) : "Nobody",
+        note: unknown ? "" : late.slice(0, 3).map((one) => one.name).join(", ") + (late.length > 3 ? ` and ${late.length - 3} more` : ""),
+        tone: !unknown && late.some((one) => one.state === "absent") ? "warn" : "",
       },
       {
         term: "Rounds a second",
@@ -170,6 +172,12 @@ export class Summary {
       },
     );
   }
+}
+
+/** Return how many more may fail before nothing is certified. */
+function reserve(spare) {
+  if (spare < 0) return "fewer than the quorum";
+  return spare ? `${spare} to spare above the quorum` : "nobody to spare";
 }
 
 function margin(signed, quorum) {

@@ -42,7 +42,8 @@ def statuses(page: Page) -> list[str]:
 def says_live(page: Page) -> bool:
     """Tell whether anything on the page claims to be live now."""
     texts: list[str] = page.eval_on_selector_all(
-        ".feed .status, #connection-text", "nodes => nodes.map(node => node.textContent)"
+        ".feed .status, .chip:not([hidden]), #connection-text",
+        "nodes => nodes.map(node => node.textContent)",
     )
     return any(text.startswith("Live") for text in texts)
 
@@ -153,6 +154,14 @@ def test_nothing_is_live_while_the_network_is_silent(node: Node, visit: Visit) -
     expect(page.locator("#banner")).to_contain_text("No certificate for")
     expect(page.locator("#announcer")).to_contain_text("not live")
     assert page.title().startswith("Silent")
+    # However long it lasts, it is the network's silence and not the connection's end.
+    page.evaluate(
+        "() => { window.modes = [];"
+        "new MutationObserver(() => window.modes.push(document.body.dataset.mode))"
+        ".observe(document.body, {attributes: true}); }"
+    )
+    page.wait_for_timeout(23_000)
+    assert page.evaluate("window.modes") == []
     served.run()
     mode(page, "live")
     expect(page.locator("#banner")).to_be_hidden()
