@@ -229,6 +229,8 @@ class Runtime:
         self._observed_ns: dict[int, int] = {}
         self._own = own
         self._watch = watch
+        self._runs = False
+        self._convicted_by: str | None = None
         self.listens = False
         """Whether it hears what others say and signs nothing yet."""
         self._kept: dict[int, EarlyFrames] = {}
@@ -251,6 +253,9 @@ class Runtime:
         How it ended is then durable.
         """
         async with trio.open_nursery() as self._nursery:
+            self._runs = True
+            if self._convicted_by is not None:
+                await self._stand_aside(self._convicted_by)
             if self._watch is not None:
                 task_status.started()
                 task_status = trio.TASK_STATUS_IGNORED
@@ -323,7 +328,10 @@ class Runtime:
     def was_convicted(self, found: str) -> None:
         """Stop for good, since there is proof of what this process did not do."""
         self._signer.fall_silent(found)
-        self._nursery.start_soon(self._stand_aside, found)
+        if self._convicted_by is None:
+            self._convicted_by = found
+            if self._runs:
+                self._nursery.start_soon(self._stand_aside, found)
 
     async def _stand_aside(self, found: str) -> NoReturn:
         """Sign nothing more, and note durably that the member must not start by itself again."""

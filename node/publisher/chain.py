@@ -76,6 +76,8 @@ class ChainPublisher:
         self._contract: Contract | None = None
         self._look: Look | None = None
         self._looked_at = 0.0
+        self._compared_at = time.monotonic()
+        self._compared = 0
         self._stored: Stored | None = None
         self._registered: tuple[int, tuple[bool, ...]] | None = None
         """An epoch, and which of its members the chain knows."""
@@ -347,6 +349,7 @@ class ChainPublisher:
         if len(self._endpoints) > 1 and _unix_ms() - look.head_time_ms > HEAD_AGE_MAX_MS:
             age_s = (_unix_ms() - look.head_time_ms) // 1000
             raise RpcFailure(f"{self._endpoint.shown}: its newest block is {age_s} s old")
+        await self._compare(look)
         if self._contract is None or look.place.epoch != self._contract.epoch:
             self._contract = await self._verify()
             if look.place.epoch != self._contract.epoch:
@@ -378,6 +381,33 @@ class ChainPublisher:
         )
         if pending is not None:
             await self._settle(pending, look)
+
+    async def _compare(self, look: Look) -> None:
+        """Ask another server what is stored, now and then; raise RpcFailure if that is less.
+
+        A server that lies can keep this node from pushing, or make it push what is stored already,
+        which costs little. So of two that contradict each other, the one is believed by which more
+        is to be done, unless its chain is shorter.
+        """
+        others = [one for one in self._endpoints if one is not self._endpoint]
+        if not others or time.monotonic() < self._compared_at + self._settings.compare_ms / 1000:
+            return
+        self._compared_at = time.monotonic()
+        self._compared += 1
+        other = others[self._compared % len(others)]
+        try:
+            seen = await self._oracle.look(other, self._account.address, ())
+        except RpcFailure as failure:
+            self._error(str(failure))
+            return
+        here, there = look.place, seen.place
+        if seen.head >= look.head and (there.epoch, there.view) < (here.epoch, here.view):
+            disbelieved = self._endpoint.shown
+            self._current = self._endpoints.index(other) - 1  # What fails goes to the next one.
+            raise RpcFailure(
+                f"{disbelieved} says that view {here.view} is stored at block {look.head}, "
+                f"{other.shown} that view {there.view} is at block {seen.head}: one of them lies"
+            )
 
     async def _read_stored(self, look: Look) -> None:
         place = look.place

@@ -14,7 +14,8 @@ class ChainSettings:
 
     `heartbeat_lead_ms` is how early a heartbeat is pushed, so that the report is stored in time;
     `stuck_ms` is how long a transaction waits before it is replaced with a higher fee;
-    `report_age_max_ms` is the age beyond which a report is worth no fee.
+    `compare_ms` is how often another RPC server is asked too, since one may claim that nothing is
+    due; `report_age_max_ms` is the age beyond which a report is worth no fee.
     """
 
     name: str
@@ -26,6 +27,7 @@ class ChainSettings:
     pending_poll_ms: int = 500
     stuck_ms: int = 12_000
     request_timeout_ms: int = 5_000
+    compare_ms: int = 30_000
     heartbeat_lead_ms: int = 2_000
     report_age_max_ms: int = 60_000
     max_fee_wei: int = 200 * GWEI

@@ -63,6 +63,7 @@ MISTAKES = (
     "a successor that no quorum approved",
     "an old epoch's state in the next one",
     "an end that only some hear of",
+    "two processes that sign for one member",
 )
 """The mistakes that the tests must be able to catch."""
 

@@ -18,14 +18,16 @@ from consensus.core import Core, genesis_checkpoint, genesis_safety
 from consensus.messages import Header
 from consensus.safety import SafetyState
 from node.candidates import Candidates
+from node.daemon import _why
+from node.errors import MemberHeld
 from node.evidence_book import EvidenceBook
 from node.journal import Journal, recent_observations
 from node.own_signatures import VIEWS_KEPT, OwnSignatures
 from node.payload import digest_of
 from node.running_epoch import RunningEpoch
-from node.runtime import OwnObservation, Runtime, TwinFound, wall_clock_ms
+from node.runtime import Halted, OwnObservation, Runtime, TwinFound, wall_clock_ms
 from node.signer import Signer, Silent
-from node.store import Store
+from node.store import Store, StoreFailed
 from node.twin_watch import EarlyFrames, TwinWatch
 
 PATIENT = Timing(round_interval_ms=0, base_timeout_ms=3_600_000)
@@ -409,6 +411,36 @@ async def test_others_garbage_and_replays_are_no_alarm(rig: Callable[..., Rig], 
         await r.until(lambda: set(r.wires.drops) >= set(others))
     with Store.open(r.store._database.path.parent) as store:
         assert store.held() is None
+
+
+@pytest.mark.parametrize("before", [True, False])
+async def test_proof_against_the_member_itself_stops_it(
+    rig: Callable[..., Rig], before: bool
+) -> None:
+    r = rig()
+    if before:
+        r.runtime.was_convicted("proof of two votes")
+    else:
+        r.wires.entered_view = lambda *_: r.runtime.was_convicted("proof of two votes")  # type: ignore[attr-defined]
+    with pytest.raises(BaseExceptionGroup) as stopped:
+        await r.run()
+    assert contains(stopped.value, TwinFound)
+    assert not [m for m in r.signed() if isinstance(m, wire.Vote | wire.Timeout)]
+    with Store.open(r.store._database.path.parent) as store:
+        assert store.held() is not None
+
+
+def test_of_all_that_fails_at_once_the_operator_is_told_what_matters() -> None:
+    twin, silent, disk = TwinFound("another"), Silent("another"), StoreFailed("disk")
+    group = BaseExceptionGroup("", [silent, BaseExceptionGroup("", [disk, twin])])
+    told = _why(group)
+    assert isinstance(told, MemberHeld)
+    assert "another" in str(told)
+    assert "didyma safety" in str(told)
+    assert _why(BaseExceptionGroup("", [Halted("a fork"), disk])) is disk
+    assert "a fork" in str(_why(BaseExceptionGroup("", [Halted("a fork")])))
+    faulty = BaseExceptionGroup("", [disk, AssertionError()])
+    assert _why(faulty) is faulty, "a fault of ours keeps its traceback"
 
 
 def test_a_signer_that_fell_silent_signs_nothing(committee: Any) -> None:

@@ -382,6 +382,42 @@ def test_a_reorganisation_that_takes_a_push_back_is_survived() -> None:
     run(scenario)
 
 
+def test_a_server_that_claims_that_all_is_stored_is_found_out() -> None:
+    """It answers for a chain of its own, on which our report was pushed."""
+
+    async def scenario(world: World) -> None:
+        liars = world.chain.branch()
+        report = FOUNDERS.report(1, world.now_ms, BTC)
+        certificate = client.certificate_of(
+            report.epoch, report.header, report.bitmap, report.signature
+        )
+        push = client.encode_push(certificate, report.words)
+        assert liars.transact(world.oracle, push, sender=liars.accounts[5]).succeeded
+        async with serve(liars, interval_seconds=0) as lying:
+            urls = (lying.rpc_url, world.server.rpc_url)
+            async with world.publisher(rpc_urls=urls, compare_ms=500) as publisher:
+                publisher.submit(report)
+                await until(lambda: world.stored().view == 1)
+                assert "one of them lies" in status_of(publisher).last_error
+                assert status_of(publisher).errors >= 1
+
+    run(scenario)
+
+
+def test_servers_that_agree_are_both_left_as_they_are() -> None:
+    async def scenario(world: World) -> None:
+        url = world.server.rpc_url
+        urls = (url, url.replace("127.0.0.1", "localhost"))
+        async with world.publisher(rpc_urls=urls, compare_ms=50) as publisher:
+            publisher.submit(FOUNDERS.report(1, world.now_ms, BTC))
+            await until(lambda: status_of(publisher).pushes_total == 1)
+            await world.looks(publisher, 12)
+            assert status_of(publisher).errors == 0
+            assert status_of(publisher).endpoint == url.rstrip("/")
+
+    run(scenario)
+
+
 def test_other_rpc_servers_and_fees_take_force_while_it_publishes() -> None:
     async def scenario(world: World) -> None:
         async with hostile(b"{}") as lying:
