@@ -167,7 +167,8 @@ COINBASE_ADVANCED = Venue(
     liveness=Liveness(any_frame_s=10, price_s=30),
     # 10 requests a second.
     rest=Rest(_request_rest, _read_rest, 0.5),
-    # Eight messages a second from one address.
+    # Eight messages a second from one address, and all asked before answers are overdue.
     request_pause_s=0.2,
+    pairs_per_connection=40,
     last_is_fresh=True,
 )

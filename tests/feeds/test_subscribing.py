@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from feeds.supervision import Limits
 from feeds.venues import VENUES
 
 NOW = "now, in whole seconds or milliseconds"
@@ -165,7 +166,10 @@ def test_limits_of_the_exchanges_are_kept() -> None:
     # Thirty subscriptions a connection; eight messages a second, from one address.
     assert VENUES["mexc"].pairs_per_connection <= 30
     assert VENUES["bitfinex"].pairs_per_connection <= 30
-    assert VENUES["coinbase_advanced"].request_pause_s >= 1 / 8
+    advanced = VENUES["coinbase_advanced"]
+    assert advanced.request_pause_s >= 1 / 8
+    asking_s = advanced.request_pause_s * advanced.pairs_per_connection
+    assert asking_s < Limits().acknowledge_s
     # Before its first second is over a connection has a part of its limit only.
     assert VENUES["cryptocom"].subscribe_after_s >= 1
 
