@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 
 from aggregation.encoding import UNAVAILABLE_ANSWER, encode_answer, feed_root, pack_words
 from aggregation.status import Status
+from aggregation.table import FeedTable
 from consensus.messages import Header
 from contracts.client import Certificate, encode_push
 from contracts.points import decompress_g2
@@ -43,8 +44,13 @@ def network(name: str = "testing") -> NetworkFile:
         secret = bytes(31) + bytes([index + 1])
         keys = KeySet(IdentityKey(secret), key, AccountKey(secret))
         members.append(register(f"member-{index}", keys))
+    table = FeedTable(load_catalogue(None).feeds[:4])
     made = network_file.create(
-        name, members, load_catalogue(None), genesis_time_ms=0, valid_until_ms=10**12
+        name,
+        members,
+        FeedTable(load_catalogue(None).feeds[:4]),
+        genesis_time_ms=0,
+        valid_until_ms=10**12,
     )
     for key in KEYS:
         made = network_file.sign(made, key)

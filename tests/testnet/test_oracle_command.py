@@ -184,7 +184,7 @@ def test_the_command_tells_what_is_wrong() -> None:
 def test_the_testnet_tells_where_everything_is() -> None:
     assert Account.from_key(PRIVATE_KEY).address.lower() == "0x" + developer_address().hex()
     table = TestCommittee().table
-    node = SimpleNamespace(ports=SimpleNamespace(api=1234))
+    node = SimpleNamespace(name="alice", ports=SimpleNamespace(api=1234))
     snapshot: Any = SimpleNamespace(
         chain=SimpleNamespace(oracle="0xaa"),
         deployment=SimpleNamespace(members=[node], network=SimpleNamespace(table=table)),
@@ -192,7 +192,7 @@ def test_the_testnet_tells_where_everything_is() -> None:
         directory=Path("/net"),
     )
     told = instructions(snapshot)
-    assert "didyma oracle read BTC/USD --rpc http://127.0.0.1:8545 --oracle 0xaa" in told[3]
+    assert "didyma oracle read BTC/USD --rpc http://127.0.0.1:8545 --oracle 0xaa" in told[4]
     assert any("http://127.0.0.1:1234/v1/reports/latest/proof?feeds=BTC/USD" in t for t in told)
     snapshot.rpc_url = None
     assert instructions(snapshot) == []
