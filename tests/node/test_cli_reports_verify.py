@@ -48,7 +48,7 @@ def network(name: str = "testing") -> NetworkFile:
     made = network_file.create(
         name,
         members,
-        FeedTable(load_catalogue(None).feeds[:4]),
+        table,
         genesis_time_ms=0,
         valid_until_ms=10**12,
     )
