@@ -45,6 +45,7 @@ async def _serve(market: Market, arguments: argparse.Namespace) -> None:
         rate=arguments.rate,
         names=arguments.venues,
         clients=arguments.clients,
+        bases=arguments.bases,
     )
     async with exchanges as simulation:
         ready = {**simulation.description(), "start_minute": market.start_minute}
@@ -83,6 +84,12 @@ def _arguments(argv: Sequence[str] | None) -> argparse.Namespace:
         type=_venues,
         default=tuple(VENUES),
         help=f"comma-separated, of {','.join(VENUES)} (default all)",
+    )
+    parser.add_argument(
+        "--bases",
+        type=lambda text: tuple(text.split(",")),
+        help="comma-separated: the assets whose pairs are traded, with all of the rate "
+        "(default all)",
     )
     parser.add_argument(
         "--clients",

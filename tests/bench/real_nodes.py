@@ -20,7 +20,13 @@ from node.config import ChainSection, EndpointSection
 from node.journal import Certified, Committed, Signed, read_journal
 from node.node_directory import NodeDirectory
 from node.running_epoch import first_epoch
-from testnet.deployment import PORTS_PER_NODE, Deployment, configure, make_network
+from testnet.deployment import (
+    PORTS_PER_NODE,
+    Deployment,
+    configure,
+    make_network,
+    testnet_feeds,
+)
 from testnet.ports import free_ports
 
 NO_CHAIN = ChainSection(
@@ -28,6 +34,9 @@ NO_CHAIN = ChainSection(
 )
 STOP_SECONDS_MAX = 10.0
 VIEW_SECONDS_MAX = 10.0
+FEEDS = 4
+"""Few, since the bare path that rounds are compared with prices none."""
+
 DELAYING_PROXY = Path(__file__).with_name("delaying_proxy.py")
 
 
@@ -157,7 +166,10 @@ def running(
         [sys.executable, "-m", "testnet.exchanges"],
     )
     exchanges = subprocess.Popen(
-        [*market, "--seed", "1", "--origin-ms", origin_ms, "--rate", str(quotes_per_second)],
+        [
+            *(*market, "--seed", "1", "--origin-ms", origin_ms, "--rate", str(quotes_per_second)),
+            *("--bases", ",".join(feed.base for feed in testnet_feeds(FEEDS).feeds)),
+        ],
         stdout=subprocess.PIPE,
         stderr=subprocess.DEVNULL,
     )
@@ -187,7 +199,7 @@ def running(
 def _deploy(n: int, rate: float, exchanges: dict[str, object], root: Path) -> Deployment:
     now_ms = time.time_ns() // 1_000_000
     ports = free_ports(n * PORTS_PER_NODE)
-    deployment = make_network(root, ports, rate=rate, now_ms=now_ms)
+    deployment = make_network(root, ports, rate=rate, now_ms=now_ms, feeds=FEEDS)
     endpoints = {
         venue: EndpointSection(ws_url=urls["ws_url"], rest_url=urls["rest_url"])
         for venue, urls in exchanges.get("venues", exchanges).items()  # type: ignore[attr-defined]
