@@ -97,6 +97,7 @@ class Intake:
         self._name = venue.name
         self._last_is_fresh = venue.last_is_fresh
         self._future_max_ms = supervision.limits.future_max_ms
+        self._past_max_ms = supervision.limits.past_max_ms
         self._unix_ms = supervision.unix_ms
         self._sink = sink
         self._withdraw = withdraw
@@ -127,6 +128,7 @@ class Intake:
         if source.newest_is_polled and source.is_behind(price):
             return Outcome.OVERTAKEN
         source.take(price, now_ns)
+        self._judge_past(source, price)
         self._hand_over(source, price, now_ns)
         return Outcome.TAKEN
 
@@ -154,6 +156,8 @@ class Intake:
                 return Outcome.REPEATED
         source.ahead_polls += 1
         source.take(price, asked_ns, polled=True)
+        # An answer's stamp may be of its last trade; the book in it is of the moment of asking.
+        source.held_back = None
         self._hand_over(source, price, asked_ns)
         return Outcome.TAKEN
 
@@ -202,6 +206,20 @@ class Intake:
                 "other exchanges say so too"
             )
 
+    def _judge_past(self, source: Source, price: Price) -> None:
+        """Do not use what was old when it came: nobody can tell how the market stands now."""
+        time_ms = price.exchange_time_ms
+        behind_ms = 0 if time_ms is None else self._unix_ms() - time_ms
+        if behind_ms <= self._past_max_ms:
+            source.held_back = None
+            return
+        if source.held_back is None:
+            self._withdraw((self._name, source.base, source.quote))
+        source.held_back = (
+            f"its newest price came {behind_ms // 1000} s after the exchange's own stamp: the "
+            "connection is held back, or this machine's clock is fast"
+        )
+
     def _comes_over(self, price: Price, stream: Stream, source: Source) -> bool:
         """Let a newer connection take a source over, unless the older one is still ahead."""
         if stream.generation < source.generation:
@@ -213,7 +231,7 @@ class Intake:
         return True
 
     def _hand_over(self, source: Source, price: Price, received_ns: int) -> None:
-        if source.frozen is not None:
+        if source.frozen is not None or source.held_back is not None:
             return
         time_ms = price.exchange_time_ms
         self._sink(

@@ -94,6 +94,8 @@ class Source:
         self.ahead_polls = 0
         """How often in a row REST had news and the WebSocket had none."""
         self.frozen: str | None = None
+        self.held_back: str | None = None
+        """Why its newest price does not count, if it was old by its own stamp when it came."""
         self.poll_problem: str | None = None
 
     def is_repeated(self, price: Price) -> bool:
@@ -170,6 +172,8 @@ class Source:
             return state, self._with_poll(reason), None
         if self.frozen is not None and age_ms <= self.max_age_ms:
             return SourceState.FROZEN, self.frozen, age_ms
+        if self.held_back is not None and age_ms <= self.max_age_ms:
+            return SourceState.STALE, self._with_poll(self.held_back), age_ms
         if self.newest_is_polled and age_ms <= self.max_age_ms:
             because = "the WebSocket brings nothing new" if state is SourceState.LIVE else reason
             return SourceState.POLLED, f"prices by REST, because: {because}", age_ms

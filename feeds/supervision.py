@@ -18,8 +18,9 @@ class Limits:
     One that lived for `stable_s` is followed by the next without delay. A refused subscription is
     tried again after `retry_refused_s`. A connection that is renewed in time overlaps its successor
     by at most `overlap_s` once that delivers. An exchange's clock may steadily lead ours by up to
-    `clock_lead_max_ms`. REST is not asked for prices in the first `poll_first_s`,
-    and for one pair at most `polls_per_age` times within its source's limit on age.
+    `clock_lead_max_ms`; a price that a connection brings `past_max_ms` after its own stamp does not
+    count, since whole connections may be held back. REST is not asked for prices in the first
+    `poll_first_s`, and for one pair at most `polls_per_age` times within its source's limit on age.
     """
 
     handshake_s: float = 10
@@ -36,6 +37,7 @@ class Limits:
     faults_max: int = 20
     faults_window_s: float = 60
     future_max_ms: int = FUTURE_STAMP_MAX_MS
+    past_max_ms: int = 60_000
     clock_lead_max_ms: int = 5_000
     overlap_s: float = 30
     poll_first_s: float = 2

@@ -53,9 +53,9 @@ def check_name(text: str) -> str:
 
 
 def _listen_address(value: object) -> object:
-    if not isinstance(value, str):
+    if isinstance(value, ListenAddress):
         return value
-    host, colon, port = value.rpartition(":")
+    host, colon, port = value.rpartition(":") if isinstance(value, str) else ("", "", "")
     host = host.removeprefix("[").removesuffix("]")
     usable = colon and (_is_ip(host) or _is_host_name(host)) and re.fullmatch("[0-9]{1,5}", port)
     if not usable or int(port) > 65535:
@@ -299,6 +299,15 @@ class Config(Section):
 
     @model_validator(mode="after")
     def _parts_agree(self) -> Self:
+        listeners: dict[ListenAddress, str] = {}
+        for key in ("api", "control", "metrics"):
+            address = getattr(self, key).listen
+            if address.port and address in listeners:
+                raise ValueError(
+                    f"{key}.listen and {listeners[address]}.listen are both {address}; give each "
+                    "a port of its own"
+                )
+            listeners[address] = key
         names = [chain.name for chain in self.chains]
         if len(set(names)) != len(names):
             raise ValueError("two [[chains]] have the same name; give each its own")

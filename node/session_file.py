@@ -16,7 +16,7 @@ from aggregation.price import TIME_MAX_MS
 from aggregation.quote import NS_OF_MS, QUOTE_SCALE, RawQuote, parse_decimal
 from aggregation.sources import SourceKey
 from feeds.normalised import decimal_text
-from node.errors import OperatorError
+from node.errors import ConfigurationError, OperatorError
 
 LINE_BYTES_MAX = 4096
 
@@ -74,7 +74,7 @@ def read_session(path: Path) -> Iterator[Event]:
         with path.open("rb") as lines:
             yield from _events(path, lines)
     except OSError as error:
-        raise OperatorError(f"{path}: cannot be read ({error.strerror})") from None
+        raise ConfigurationError(f"{path}: cannot be read ({error.strerror})") from None
 
 
 def _events(path: Path, lines: BinaryIO) -> Iterator[Event]:

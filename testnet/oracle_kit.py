@@ -198,7 +198,11 @@ class OracleKit:
         return report
 
     def push(self, report: CertifiedReport) -> Receipt:
-        """Push a report, as a transmitter would; whether it was taken is in the receipt."""
+        """Push a report, as a transmitter would; the receipt has what the Oracle answered.
+
+        It is refused without an exception, so that a test can look at the reason:
+        `assert receipt.succeeded, client.describe_error(receipt.output)`.
+        """
         return self.chain.transact(
             self.oracle, client.encode_push(report.certificate, report.words)
         )

@@ -130,7 +130,7 @@ def _meaning(message: _Message, time_ms: int, number: int) -> Sequence[Decoded]:
                 )
                 for event in message.events
                 for ticker in event.tickers
-            ]
+            ] or (Alive(time_ms),)
         case "subscriptions":
             return [
                 Acknowledged(product)

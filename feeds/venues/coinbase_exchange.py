@@ -117,7 +117,12 @@ def _read(frame: str) -> Sequence[Decoded]:
         case "error":
             error = _ERROR.decode(frame)
             product = _REFUSED_PRODUCT.match(error.reason)
-            return (Refused(product and product[1], told(f"{error.message}: {error.reason}")),)
+            return (
+                Refused(
+                    product and product[1],
+                    told(": ".join(filter(None, (error.message, error.reason)))),
+                ),
+            )
         case "heartbeat":
             time = _HEARTBEAT.decode(frame).time
             return (ALIVE if time is None else Alive(unix_ms(time)),)

@@ -18,6 +18,7 @@ from node.errors import OperatorError
 from node.keys.account_key import account_address_of
 from node.network_file import NetworkFile
 
+REMEDY = "mend that file; `didyma config check` says more"
 SKEW_MS_MAX = 500
 """What the default timing bears; used where no committee file says otherwise."""
 
@@ -81,8 +82,9 @@ def files(config: Config) -> Iterator[Finding]:
     """Look at the committee file and the keys: present, private, opened by their passwords."""
     problems = check_files(config)
     for problem in problems:
-        what = f"{problem.where}: {problem.message}"
-        yield failed(problem.key or "files", what, problem.remedy or "see the message")
+        told = problem.message
+        what = told if problem.where in told else f"{problem.where}: {told}"
+        yield failed(problem.key or "files", what, problem.remedy or REMEDY)
     if not problems:
         yield ok("files", "keys, passwords and committee files fit each other")
     for told in ends_of(config, time.time_ns() // 1_000_000):

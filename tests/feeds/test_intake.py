@@ -11,7 +11,7 @@ from aggregation.quote import RawQuote
 from feeds.frames import Price
 from feeds.intake import Intake, Outcome, Stream
 from feeds.source import Source, SourceKey, SourceState
-from feeds.supervision import Supervision
+from feeds.supervision import Limits, Supervision
 from feeds.venues import VENUES
 
 UNIT = 10**12
@@ -22,7 +22,7 @@ NOW_MS = 1_786_562_942_000
 class Desk:
     """An intake of one venue for BTC/USD, with a clock that tests move."""
 
-    def __init__(self, venue: str = "kraken") -> None:
+    def __init__(self, venue: str = "kraken", *, past_max_ms: int = 10**15) -> None:
         self.taken: list[RawQuote] = []
         self.withdrawn: list[SourceKey] = []
         self.now_ns = SECOND_NS
@@ -32,6 +32,7 @@ class Desk:
             monotonic_ns=lambda: self.now_ns,
             unix_ms=lambda: NOW_MS + self.now_ns // 10**6,
             rng=Random(1),
+            limits=Limits(past_max_ms=past_max_ms),
         )
         self.intake = Intake(
             VENUES[venue], [self.source], self.taken.append, self.withdrawn.append, supervision
@@ -134,6 +135,33 @@ def test_a_polled_trade_is_of_unknown_age() -> None:
     desk.now_ns += 9 * SECOND_NS
     desk.poll(desk.price(20, NOW_MS + 9000, last=15 * UNIT))
     assert [quote.last for quote in desk.taken] == [10 * UNIT, None]
+
+
+def test_a_connection_that_is_held_back_does_not_count_until_its_stamps_are_new_again() -> None:
+    desk = Desk(past_max_ms=60_000)
+    assert desk.take(desk.price(10, NOW_MS)) is Outcome.TAKEN
+    # Ever new prices, of half an hour ago: alive, in order, and worth nothing.
+    for count in range(1, 4):
+        desk.now_ns += SECOND_NS
+        desk.take(desk.price(10 + count, NOW_MS + 1000 * count))
+    late = Desk(past_max_ms=60_000)
+    for count in range(4):
+        late.now_ns += SECOND_NS
+        late.take(late.price(10 + count, NOW_MS + 1000 * count - 1_800_000))
+    assert desk.bids == [10, 11, 12, 13]
+    assert late.bids == []
+    assert late.withdrawn == [("kraken", "BTC", "USD")]
+    state, reason, _ = late.source.seen(late.now_ns)
+    assert state is SourceState.STALE
+    assert "1802 s after the exchange's own stamp" in reason
+    # REST tells how the book stands at the moment of asking.
+    late.now_ns += SECOND_NS
+    assert late.poll(late.price(20, NOW_MS - 600_000)) is Outcome.TAKEN
+    assert late.source.seen(late.now_ns)[0] is SourceState.POLLED
+    late.now_ns += SECOND_NS
+    assert late.take(late.price(21, NOW_MS + late.now_ns // 10**6)) is Outcome.TAKEN
+    assert late.source.seen(late.now_ns)[0] is SourceState.LIVE
+    assert late.bids == [20, 21]
 
 
 def test_a_clock_that_leads_steadily_is_learnt_and_one_stamp_from_the_future_is_not() -> None:

@@ -223,3 +223,21 @@ def test_no_override_breaks_the_reader(
     path.write_text(MINIMAL)
     with pytest.raises(ConfigFileError):
         load_config(path, {variable: value})
+
+
+@pytest.mark.parametrize(
+    ("lines", "told"),
+    [
+        (
+            '[api]\nlisten = "127.0.0.1:9482"',
+            "metrics.listen and api.listen are both 127.0.0.1:9482",
+        ),
+        ("[api]\nlisten = 5", 'must be "host:port", for example "127.0.0.1:9480"'),
+    ],
+)
+def test_a_listener_that_cannot_be_is_told(tmp_path: Path, lines: str, told: str) -> None:
+    path = tmp_path / "node.toml"
+    path.write_text(f"{MINIMAL}\n{lines}\n")
+    with pytest.raises(ConfigFileError) as refused:
+        load_config(path)
+    assert told in str(refused.value)
