@@ -419,7 +419,7 @@ TABLE: list[tuple[str, str | bytes, list[Decoded]]] = [
     (
         "coinbase_exchange",
         '{"type":"error","message":"ErrSlowConsume"}',
-        [Refused(None, "ErrSlowConsume: ")],
+        [Refused(None, "ErrSlowConsume")],
     ),
     ("coinbase_exchange", '{"type":"a kind of next year"}', [ALIVE]),
     (
