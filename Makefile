@@ -22,7 +22,7 @@ test: setup  ## run the quick tests (under 3 minutes on two cores)
 	@$(bin)/pytest -q -n 2 --dist loadfile -m "not slow" $(ARGS)
 
 # What only computes shares the cores; real processes have them to themselves.
-computing := tests/aggregation tests/consensus tests/model tests/mutants tests/simulation
+computing := tests/aggregation tests/consensus tests/feeds/test_fuzzing.py tests/model tests/mutants tests/simulation
 
 test-slow: setup  ## run the slow tests: real clusters, real faults, long simulations
 	@$(bin)/pytest -q -n 2 --dist worksteal -m slow $(computing) $(ARGS)
