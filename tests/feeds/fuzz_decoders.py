@@ -15,7 +15,7 @@ from pathlib import Path
 import atheris
 
 with atheris.instrument_imports(include=["feeds"]):
-    from feeds.frames import Price, scaled_text
+    from feeds.frames import DECIMAL_LENGTH_MAX, Price, scaled_text
     from feeds.venues import VENUES
 from tests.feeds.test_decoding import BITFINEX_SUBSCRIBED, TABLE
 
@@ -29,18 +29,29 @@ _BEFORE = {"bitfinex": (BITFINEX_SUBSCRIBED, "tETHUSD")}
 """What a connection has heard before, and the symbol that it then knows."""
 
 
-def spelled(text: str) -> Iterator[int]:
-    """Yield what the decimals in a text come to, scaled."""
-    for token in _DECIMAL.findall(text):
+def spelled(text: str, *, framed: bool) -> Iterator[int]:
+    """Yield what the decimals in a text come to, scaled.
+
+    In a binary frame a length may end a decimal in the middle of digits that go on.
+    """
+    tokens = _DECIMAL.findall(text)
+    if framed:
+        tokens = {
+            token[start:end]
+            for token in tokens
+            for start in range(len(token))
+            for end in range(start + 1, min(len(token), start + DECIMAL_LENGTH_MAX) + 1)
+        }
+    for token in tokens:
         try:
             yield scaled_text(token)
         except (ValueError, ArithmeticError):
             continue
 
 
-def check_price(price: Price, text: str, known: str) -> None:
+def check_price(price: Price, text: str, known: str, *, framed: bool = False) -> None:
     """Raise unless a price is in the text that it was read from."""
-    values = {0, *spelled(text)}
+    values = {0, *spelled(text, framed=framed)}
     assert price.bid in values, f"a bid of {price.bid}, which stands nowhere"
     assert price.ask in values, f"an ask of {price.ask}, which stands nowhere"
     # An escaped text spells symbols in another way.
@@ -71,7 +82,7 @@ def checker(venue: str) -> Callable[[bytes], None]:
             assert len(decoded) <= DECODED_MAX
             for one in decoded:
                 if isinstance(one, Price) and text:
-                    check_price(one, text, known)
+                    check_price(one, text, known, framed=venue in _BINARY)
 
     return check
 
