@@ -367,6 +367,8 @@ async def test_s4_the_watch_hears_a_twin_before_anything_is_signed(
         await r.run()
     assert contains(stopped.value, TwinFound)
     assert r.signed() == []
+    # It had not begun to take part, and happened to hear of its twin before it signed.
+    assert r.runtime.listens
 
 
 async def test_what_was_heard_during_the_watch_is_not_lost(rig: Callable[..., Rig]) -> None:
