@@ -44,17 +44,18 @@ contract FreshnessProof {
         assert(VM.load(address(_oracle), slot) == before);
     }
 
-    /// O3: what is proven is newer than what the slot held, and is the answers that were claimed.
+    /// O3: what is proven is newer than what the slot held, and is the answers that were claimed: the
+    /// upper half of a word for feed 0, the lower for feed 2. One word is a tree without a path.
     function check_what_is_proven_is_newer_0(uint256 word, bytes32[] calldata path, uint64 time)
         external
     {
         _proven(word, path, 0, time);
     }
 
-    function check_what_is_proven_is_newer_382(uint256 word, bytes32[] calldata path, uint64 time)
+    function check_what_is_proven_is_newer_2(uint256 word, bytes32[] calldata path, uint64 time)
         external
     {
-        _proven(word, path, 382, time);
+        _proven(word, path, 2, time);
     }
 
     /// O3: of what was pushed and what was proven the newer is served, and of one time what was proven,
