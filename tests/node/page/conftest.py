@@ -399,9 +399,13 @@ def node(tmp_path: Path) -> Iterator[Callable[..., Served]]:
         yield make
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
-    """Give the system's Chromium."""
+    """Give the system's Chromium.
+
+    Not for longer than a module: while Playwright runs, a loop of its own runs in this thread, and
+    no test after it could run one.
+    """
     executable = shutil.which("chromium") or shutil.which("chromium-browser")
     if executable is None:
         pytest.skip("needs Chromium: apt-get install chromium")
