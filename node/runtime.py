@@ -339,7 +339,9 @@ class Runtime:
         self._signer.fall_silent(reason)
         if self._journal is not None:
             self._journal.halted(reason)
-        await trio.to_thread.run_sync(self._store.hold, wall_clock_ms(), reason)
+        # What wants to sign meanwhile fails, and ends the other tasks: the note must be made first.
+        with trio.CancelScope(shield=True):
+            await trio.to_thread.run_sync(self._store.hold, wall_clock_ms(), reason)
         raise TwinFound(reason)
 
     # From the network to the core.
