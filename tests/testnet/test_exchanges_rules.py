@@ -164,9 +164,6 @@ def test_a_request_is_refused_in_the_exchange_s_words(
 ) -> None:
     async def conversation(client: Client) -> None:
         await client.connect()
-        if name == "cryptocom":
-            # Within its first second a connection may ask as little as nothing.
-            await asyncio.sleep(1.05)
         said = await client.ask(request_)
         assert is_refusal(said), said
 
