@@ -55,7 +55,7 @@ class CryptoCom(Venue):
     @override
     def on_open(self, session: Session, request: web.Request) -> Iterable[bytes]:
         rest_ns = _NS_PER_S - self.now_ns() % _NS_PER_S
-        self._allowed[session] = self.first_second_messages * rest_ns // _NS_PER_S
+        self._allowed[session] = -(-self.first_second_messages * rest_ns // _NS_PER_S)
         return ()
 
     @override
